@@ -1,0 +1,198 @@
+"""The one settings object: read once at the edge, frozen, passed on.
+
+Standard names are taken as they are (`LIVEKIT_URL`, `OPENAI_API_KEY`, …); the project's own begin
+with `COACH_`. `.env` in the working folder is read, the environment wins over it. Whatever is
+missing or malformed for the command at hand is said in one message (`SettingsError`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Pipeline(StrEnum):
+    """How a session hears, thinks and speaks."""
+
+    STT_LLM_TTS = "stt-llm-tts"
+    REALTIME = "realtime"
+
+
+class Need(StrEnum):
+    """What a command cannot do without."""
+
+    LIVEKIT = "livekit"
+    DATABASE = "database"
+    PROVIDERS = "providers"
+
+
+NEEDED: Mapping[Need, tuple[str, ...]] = {
+    Need.LIVEKIT: ("livekit_url", "livekit_api_key", "livekit_api_secret"),
+    Need.DATABASE: ("database_url",),
+    Need.PROVIDERS: ("deepgram_api_key", "openai_api_key"),
+}
+
+DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+
+
+class SettingsError(Exception):
+    """Some settings are missing or malformed."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("settings: " + "; ".join(problems))
+        self.problems = problems
+
+
+def _standard(name: str) -> Any:
+    return Field(default=None, validation_alias=AliasChoices(name.upper(), name))
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="COACH_",
+        env_file=".env",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,
+    )
+
+    # what it stands on
+    livekit_url: str | None = _standard("livekit_url")
+    livekit_api_key: str | None = _standard("livekit_api_key")
+    livekit_api_secret: SecretStr | None = _standard("livekit_api_secret")
+    database_url: SecretStr | None = _standard("database_url")
+    deepgram_api_key: SecretStr | None = _standard("deepgram_api_key")
+    deepgram_base_url: str = Field(
+        default=DEEPGRAM_BASE_URL,
+        validation_alias=AliasChoices("DEEPGRAM_BASE_URL", "deepgram_base_url"),
+    )
+    openai_api_key: SecretStr | None = _standard("openai_api_key")
+    openai_base_url: str = Field(
+        default=OPENAI_BASE_URL,
+        validation_alias=AliasChoices("OPENAI_BASE_URL", "openai_base_url"),
+    )
+
+    # the conversation
+    agent_name: str = "voice-coach"
+    pipeline: Pipeline = Pipeline.STT_LLM_TTS
+    prompt: str = "coach"
+    language: str = "en"
+    stt_model: str = "nova-3"
+    llm_model: str = "gpt-4.1-mini"
+    tts_model: str = "gpt-4o-mini-tts"
+    tts_voice: str = "ash"
+    realtime_model: str = "gpt-realtime"
+    realtime_voice: str = "marin"
+    realtime_transcription_model: str = "gpt-4o-mini-transcribe"
+    summary_model: str = "gpt-4.1-mini"
+    turn_detection: Literal["v1-mini", "vad"] = "v1-mini"
+    client_grace_seconds: float = Field(default=30.0, ge=0)
+    lone_client_seconds: float = Field(default=5.0, gt=0)
+    """A client in a room without an agent for this long gets another dispatch."""
+
+    # the worker
+    journal_dir: Path = Path("var/journal")
+    journal_folder: Path | None = None
+    """An explicit folder of this worker's own, instead of a free one under `journal_dir`."""
+    journal_max_bytes: int = Field(default=2 * 1024**3, gt=0)
+    lease_seconds: float = Field(default=60.0, gt=0)
+    lease_renewal_seconds: float = Field(default=10.0, gt=0)
+    idle_processes: int | None = Field(default=None, ge=0)
+    load_threshold: float = Field(default=0.7, gt=0)
+    worker_port: int = Field(default=0, ge=0, le=65535)
+    """The worker's health port; 0 picks a free one."""
+    run_jobs: bool = True
+    """Whether `coach start` also runs the after-session jobs."""
+
+    # the API
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65535)
+
+    # what it says
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["console", "json"] = "json"
+
+    @field_validator("livekit_url")
+    @classmethod
+    def _websocket_url(cls, value: str | None) -> str | None:
+        return _checked_url(value, {"ws", "wss", "http", "https"})
+
+    @field_validator("deepgram_base_url", "openai_base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str | None:
+        return _checked_url(value, {"http", "https"})
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _checked_url(value.get_secret_value(), {"postgres", "postgresql"}, host=False)
+        return value
+
+
+def _checked_url(value: str | None, schemes: set[str], *, host: bool = True) -> str | None:
+    """Return `value`; raise ValueError unless it is a URL of one of `schemes`."""
+    if value is not None:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or (host and not parts.hostname):
+            raise ValueError(f"must be a URL that begins with {' or '.join(sorted(schemes))}")
+    return value
+
+
+def environment_name(field: str) -> str:
+    """Return the name under which `field` is read from the environment."""
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return f"COACH_{field.upper()}"
+
+
+def load(*needs: Need, **overrides: Any) -> Settings:
+    """Read the settings; `overrides` win over the environment.
+
+    Raises SettingsError, which names everything that is malformed, and everything missing of what
+    `needs` ask for.
+    """
+    problems: list[str] = []
+    malformed: set[str] = set()
+    settings: Settings | None = None
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        for detail in error.errors(include_input=False, include_url=False):
+            name = str(detail["loc"][0]) if detail["loc"] else "settings"
+            field = next(
+                (f for f in Settings.model_fields if name in (f, environment_name(f))), None
+            )
+            malformed.add(field or name)
+            message = detail["msg"].removeprefix("Value error, ")
+            problems.append(f"{environment_name(field) if field else name} is malformed: {message}")
+    problems += _missing(needs, settings, malformed)
+    if problems or settings is None:
+        raise SettingsError(problems)
+    return settings
+
+
+def _missing(needs: tuple[Need, ...], settings: Settings | None, malformed: set[str]) -> list[str]:
+    present = settings or _lenient(malformed)
+    return [
+        f"{environment_name(field)} is missing"
+        for need in needs
+        for field in NEEDED[need]
+        if field not in malformed and getattr(present, field) is None
+    ]
+
+
+def _lenient(malformed: set[str]) -> Settings:
+    """Return the settings with what is malformed left at its default, to see what else lacks."""
+    defaults = {field: Settings.model_fields[field].default for field in malformed}
+    return Settings(**defaults)

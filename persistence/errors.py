@@ -1,0 +1,27 @@
+"""What can go wrong in storage; the docstring of each is what a person reads."""
+
+from __future__ import annotations
+
+
+class PersistenceError(Exception):
+    """Something in storage went wrong."""
+
+    def __str__(self) -> str:
+        """Return what was said at the raise, or the class's own sentence."""
+        return super().__str__() or (self.__doc__ or "").strip()
+
+
+class DatabaseUnavailableError(PersistenceError):
+    """Postgres cannot be reached."""
+
+
+class SchemaOutdatedError(PersistenceError):
+    """The database's schema is not the one that this version needs: run `coach migrate`."""
+
+
+class JournalTakenError(PersistenceError):
+    """That journal folder belongs to a running worker."""
+
+
+class JournalFullError(PersistenceError):
+    """The journal's size limit is reached."""
