@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +18,8 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 IDENTITY_MAX_LENGTH = 512
 """Characters of a participant's identity that are kept; LiveKit itself sets no limit."""
@@ -165,9 +168,7 @@ EVENTS: TypeAdapter[Started | Segment | Progress | Turn | Marker | Ended] = Type
 
 def clean_text(text: str) -> str:
     """Return `text` as Postgres and UTF-8 can hold it: NUL and lone surrogates become U+FFFD."""
-    return "".join(
-        "\ufffd" if char == "\0" or "\ud800" <= char <= "\udfff" else char for char in text
-    )
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 def transcript_sha256(turns: Iterable[tuple[int, str, str, str | None, str, bool]]) -> str:
