@@ -1,0 +1,115 @@
+"""Running the jobs: `coach jobs`, and inside `coach start`.
+
+Procrastinate's worker runs them, woken by NOTIFY. It stops by itself when its heartbeat or its
+listener fails, for example with Postgres away; here it is started again until someone cancels.
+A worker that died leaves its jobs `doing`: whoever lives puts them back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job, Status
+from psycopg_pool import AsyncConnectionPool
+
+from agent.jobs import app as jobs_app
+from agent.jobs import llm
+from agent.jobs.llm import Llm
+from agent.jobs.tools import Tools
+from agent.settings import Settings
+
+CONCURRENCY = 4
+CONNECTIONS = 3
+"""Jobs hold a connection for moments only; the listener has one more of its own."""
+GRACE_SECONDS = 20.0
+"""How long running jobs may take to end at a stop; then they are put back for a retry."""
+RESTART_SECONDS = 5.0
+STALLED_SECONDS = 60.0
+"""A job whose worker gave no heartbeat (every 10 s) for this long is put back."""
+STALLED_CHECK_SECONDS = 30.0
+
+log = structlog.get_logger("coach.jobs")
+
+
+async def run(settings: Settings) -> None:
+    """Run jobs until cancelled; then let running ones end, for at most 20 s.
+
+    `settings` must have the database and the OpenAI key. Postgres may come and go meanwhile.
+    """
+    async with _llm(settings) as model:
+        while True:
+            try:
+                await _work(settings, model)
+            except Exception as error:  # noqa: BLE001 - the jobs outlive whatever happens to one run
+                log.warning("jobs_interrupted", error=type(error).__name__)
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+@asynccontextmanager
+async def _llm(settings: Settings) -> AsyncIterator[Llm]:
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
+    async with llm.client(key, settings.openai_base_url) as client:
+        yield Llm(client, settings.summary_model)
+
+
+async def _work(settings: Settings, model: Llm) -> None:
+    """Run one worker until it stops by itself or is cancelled."""
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    app = jobs_app.build(PsycopgConnector())
+    pool = AsyncConnectionPool(
+        url,
+        min_size=1,
+        max_size=CONNECTIONS,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        name="jobs",
+    )
+    async with pool, app.open_async(pool), asyncio.TaskGroup() as group:
+        rescue = group.create_task(_put_back_regularly(app))
+        try:
+            await serve(app, Tools(pool, model))
+        finally:
+            rescue.cancel()
+
+
+async def serve(app: App, tools: Tools, *, wait: bool = True) -> None:
+    """Run a worker on the open `app`; without `wait` only until no job is due."""
+    await app.run_worker_async(
+        name="coach",
+        concurrency=CONCURRENCY,
+        wait=wait,
+        install_signal_handlers=False,
+        shutdown_graceful_timeout=GRACE_SECONDS,
+        delete_jobs="successful",
+        additional_context={"tools": tools},
+    )
+
+
+async def _put_back_regularly(app: App) -> None:
+    while True:
+        await put_back_stalled(app)
+        await asyncio.sleep(STALLED_CHECK_SECONDS)
+
+
+async def put_back_stalled(app: App) -> None:
+    """Put back the jobs of dead workers; one that was tried too often has failed."""
+    stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
+    for job in stalled:
+        try:
+            await _put_back(app, job)
+        except ConnectorException:
+            log.info("stalled_job_taken", job=job.id)  # another worker was quicker
+        else:
+            log.warning("stalled_job_put_back", job=job.id, task=job.task_name)
+
+
+async def _put_back(app: App, job: Job) -> None:
+    if job.attempts >= (jobs_app.AFTER_SESSION_RETRY.max_attempts or 0):
+        await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
+    else:
+        await app.job_manager.retry_job(job)
