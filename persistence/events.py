@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -92,6 +92,7 @@ class Segment(_Event):
     text: str
     confidence: float | None = None
     language: str | None = None
+    source: Source = Source.VOICE
     started_at: datetime
     ended_at: datetime
 
@@ -162,8 +163,8 @@ class Ended(_Event):
     receipt: Receipt
 
 
-Event = Annotated[Started | Segment | Progress | Turn | Marker | Ended, Field(discriminator="kind")]
-EVENTS: TypeAdapter[Started | Segment | Progress | Turn | Marker | Ended] = TypeAdapter(Event)
+Event: TypeAlias = Started | Segment | Progress | Turn | Marker | Ended
+EVENTS: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
 def clean_text(text: str) -> str:
