@@ -110,6 +110,10 @@ class Settings(BaseSettings):
     load_threshold: float = Field(default=0.7, gt=0)
     worker_port: int = Field(default=0, ge=0, le=65535)
     """The worker's health port; 0 picks a free one."""
+    drain_seconds: int = Field(default=3600, ge=0)
+    """How long a stopping worker lets its sessions go on; 0 ends them at once."""
+    ship_seconds: float = Field(default=30.0, ge=0)
+    """How long a stopping worker waits for Postgres to have everything."""
     run_jobs: bool = True
     """Whether `coach start` also runs the after-session jobs."""
 

@@ -1,0 +1,96 @@
+"""The AI coach: LiveKit's agent with our prompts, and with ears at both ends of the pipeline.
+
+A final transcript is recorded where it comes out of the recogniser, before the framework decides
+whether it becomes a turn; the AI's text where it goes to be spoken, before it is known how much of
+it will be heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from datetime import timedelta
+
+from livekit import rtc
+from livekit.agents import Agent, AgentSession, ModelSettings, stt
+from livekit.agents.voice import io
+
+from agent.worker.recorder import Utterance
+from agent.worker.scribe import Scribe
+
+
+class Coach(Agent):
+    def __init__(self, *, instructions: str, greeting: str, scribe: Scribe) -> None:
+        super().__init__(instructions=instructions)
+        self._greeting = greeting
+        self._scribe = scribe
+
+    async def on_enter(self) -> None:
+        """Open the conversation."""
+        self.session.generate_reply(instructions=self._greeting)
+
+    async def stt_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncGenerator[stt.SpeechEvent, None]:
+        """Record every final transcript as a segment on its way."""
+        async for event in Agent.default.stt_node(self, audio, model_settings):
+            if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT and event.alternatives:
+                self._record_segment(event)
+            yield event
+
+    async def transcription_node(
+        self, text: AsyncIterable[str | io.TimedString], model_settings: ModelSettings
+    ) -> AsyncGenerator[str | io.TimedString, None]:
+        """Note what the AI is about to say."""
+        speech = self.session.current_speech
+        async for delta in Agent.default.transcription_node(self, text, model_settings):
+            if speech is not None:
+                self._note_generated(speech.id, str(delta))
+            yield delta
+
+    def _record_segment(self, event: stt.SpeechEvent) -> None:
+        best = event.alternatives[0]
+        scribe, recorder = self._scribe, self._scribe.recorder
+        ended_at = scribe.clock.at(event.created_at)
+        utterance = Utterance(
+            item_id="",
+            text=best.text,
+            started_at=ended_at - _length(best),
+            ended_at=ended_at,
+            confidence=best.confidence,
+        )
+        scribe.write(lambda now: recorder.segment(now, utterance, recorder.client))
+
+    def _note_generated(self, speech_id: str, delta: str) -> None:
+        self._scribe.write(lambda now: self._scribe.recorder.generated(now, speech_id, delta))
+
+
+def _length(speech: stt.SpeechData) -> timedelta:
+    """Return how long a piece of speech was by the recogniser's count; nothing negative."""
+    return timedelta(seconds=max(0.0, speech.end_time - speech.start_time))
+
+
+class HeardText(io.TextOutput):
+    """The end of the caption chain: takes the AI's words as their audio is played to the room."""
+
+    def __init__(self, scribe: Scribe) -> None:
+        super().__init__(label="Recorder", next_in_chain=None)
+        self._scribe = scribe
+        self._session: AgentSession[None] | None = None
+
+    def follow(self, voice: AgentSession[None]) -> None:
+        """Take the current speech of `voice` for the one that is heard."""
+        self._session = voice
+
+    async def capture_text(self, text: str) -> None:
+        """Take a piece of text that has just been heard."""
+        self._hear(text, last=False)
+
+    def flush(self) -> None:
+        """Take note that the text is complete, or was cut off."""
+        self._hear("", last=True)
+
+    def _hear(self, text: str, *, last: bool) -> None:
+        speech = self._session.current_speech if self._session else None
+        if speech is not None:
+            recorder, speech_id = self._scribe.recorder, speech.id
+            self._scribe.write(lambda now: recorder.heard(now, speech_id, text, last=last))

@@ -1,0 +1,84 @@
+"""How a session ends: once, for one reason, and the first reason counts.
+
+The end is journaled in the voice's `close` event, when every item has been added, and not in the
+job's last hooks: by then much time has passed, and they may never run. At a job's shutdown the
+framework's own reason says nothing, so whatever was not ended here was ended by the worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from livekit import rtc
+from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
+
+from agent.worker.listening import SpeechInFlight
+from agent.worker.scribe import Scribe
+from persistence.events import EndReason
+
+log = structlog.get_logger("coach.ending")
+
+ROOM_GONE = frozenset({rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED})
+
+SETTLED_SECONDS = 0.05
+"""How long a closing voice waits for a final text when nothing was being said."""
+
+
+class Ending:
+    def __init__(
+        self,
+        ctx: JobContext,
+        voice: AgentSession[None],
+        scribe: Scribe,
+        in_flight: SpeechInFlight,
+    ) -> None:
+        self._ctx = ctx
+        self._voice = voice
+        self._scribe = scribe
+        self._in_flight = in_flight
+        self._reason: EndReason | None = None
+        self._closing: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        """Watch for the room or the voice to go without being asked."""
+        self._ctx.room.on("disconnected", self._room_lost)
+        self._voice.on("close", self._closed)
+
+    def end(self, reason: EndReason) -> None:
+        """End the session for `reason`, unless it is ending already."""
+        if self._reason is not None:
+            return
+        self._reason = reason
+        if not self._in_flight.pending:
+            self._voice.options.session_close_transcript_timeout = SETTLED_SECONDS
+        self._closing = asyncio.create_task(self._voice.aclose(), name="close_voice")
+        self._closing.add_done_callback(self._close_failed)
+
+    async def voice_started(self) -> None:
+        """Take note that the voice has started: a session that ended before it did closes it."""
+        if self._reason is not None:
+            await self._voice.aclose()
+
+    def journal_end(self) -> None:
+        """Journal the end for the reason known by now; what nothing closed was an error."""
+        self._in_flight.settle()
+        self._scribe.end(self._reason or EndReason.ERROR)
+
+    def _room_lost(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        # the framework closes the voice by itself now: only the reason is missing
+        if self._reason is None:
+            self._reason = EndReason.ROOM_DELETED if reason in ROOM_GONE else EndReason.ERROR
+
+    def _closed(self, event: CloseEvent) -> None:
+        if self._reason is None:
+            failed = event.reason == CloseReason.ERROR
+            self._reason = EndReason.ERROR if failed else EndReason.WORKER_SHUTDOWN
+        self.journal_end()
+        self._ctx.shutdown(self._reason)
+
+    def _close_failed(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("close_failed", error=type(error).__name__)
+            self.journal_end()
+            self._ctx.shutdown(EndReason.ERROR)

@@ -1,0 +1,180 @@
+"""One job: one room, one session. `CoachJob.run` is its table of contents."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+import uuid_utils.compat as uuids
+from livekit import rtc
+from livekit.agents import (
+    AgentSession,
+    AutoSubscribe,
+    JobContext,
+    JobProcess,
+    get_job_context,
+    room_io,
+)
+
+import prompts
+from agent import logs
+from agent.settings import Pipeline, Settings
+from agent.worker import voice as voices
+from agent.worker.absence import Absence
+from agent.worker.coach import Coach, HeardText
+from agent.worker.ending import Ending
+from agent.worker.listening import SpeechInFlight, listen
+from agent.worker.options import SessionOptions, session_options
+from agent.worker.people import Person, person_of
+from agent.worker.presence import another_agent, wait_for_client
+from agent.worker.recorder import Recorder, Utterance
+from agent.worker.scribe import Scribe
+from persistence.events import Started
+from persistence.journal import JournalWriter
+
+log = structlog.get_logger("coach.job")
+
+FLUSH_SECONDS = 240.0
+"""How long an ended job tries to get its last events onto a disk that refuses them."""
+
+_SESSION = "coach_session"
+
+
+@dataclass
+class CoachSession:
+    """What belongs to one session while it lasts."""
+
+    id: UUID
+    client: Person
+    options: SessionOptions
+    prompt: prompts.Prompt
+    voice: AgentSession[None]
+    scribe: Scribe
+    in_flight: SpeechInFlight
+    ending: Ending
+
+
+@dataclass(frozen=True)
+class CoachJob:
+    """What the worker hands to its job processes; pickled into each."""
+
+    settings: Settings
+    journal_folder: Path
+
+    def set_up(self, _process: JobProcess) -> None:
+        """Prepare a job process, before it has a job."""
+        # A signal to the whole group must not end live sessions: the worker tells its jobs to stop.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        logs.configure(self.settings)
+
+    async def run(self, ctx: JobContext) -> None:
+        """Coach one client in one room."""
+        await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        if another_agent(ctx.room, self.settings.agent_name):
+            return ctx.shutdown("another agent is here")
+        client = await wait_for_client(ctx.room)
+        if client is None:
+            return ctx.shutdown("nobody came")
+        session = self._open_session(ctx, client)
+        self._journal_start(ctx, session)
+        listen(session.voice, session.scribe)
+        session.in_flight.follow(session.voice)
+        session.ending.watch()
+        absence = Absence(
+            session.ending, session.scribe, grace_seconds=self.settings.client_grace_seconds
+        )
+        absence.watch(ctx.room, client.identity)
+        await self._start_voice(ctx, session, client.identity)
+        await session.ending.voice_started()
+        return None
+
+    async def finish(self, ctx: JobContext) -> None:
+        """See the session's end onto the disk; the last hook that is sure to have its time."""
+        session: CoachSession | None = ctx.proc.userdata.pop(_SESSION, None)
+        if session is None:
+            return
+        session.ending.journal_end()
+        durable = await asyncio.to_thread(session.scribe.journal.close, FLUSH_SECONDS)
+        level = log.info if durable else log.error
+        level("session_ended", session_id=str(session.id), durable=durable)
+
+    def _open_session(self, ctx: JobContext, participant: rtc.RemoteParticipant) -> CoachSession:
+        session_id = uuids.uuid7()
+        structlog.contextvars.bind_contextvars(session_id=str(session_id))
+        client = person_of(participant.identity, participant.attributes)
+        options = session_options(
+            self.settings,
+            room_metadata=ctx.job.room.metadata,
+            job_metadata=ctx.job.metadata,
+            prompts=prompts.names(),
+        )
+        journal = JournalWriter.create(
+            self.journal_folder, session_id, max_bytes=self.settings.journal_max_bytes
+        )
+        scribe = Scribe(Recorder(client, options.language), journal)
+        voice = voices.make_voice(self.settings, options)
+        in_flight = SpeechInFlight(scribe)
+        ending = Ending(ctx, voice, scribe, in_flight)
+        prompt = prompts.load(options.prompt)
+        session = CoachSession(
+            session_id, client, options, prompt, voice, scribe, in_flight, ending
+        )
+        ctx.proc.userdata[_SESSION] = session
+        return session
+
+    def _journal_start(self, ctx: JobContext, session: CoachSession) -> None:
+        job = ctx.job
+        session.scribe.start(
+            Started(
+                at=session.scribe.clock.now(),
+                room_name=job.room.name,
+                room_sid=job.room.sid,
+                job_id=job.id,
+                client_identity=session.client.identity,
+                client_user=session.client.user,
+                pipeline=session.options.pipeline,
+                prompt_version=session.prompt.version,
+                language=session.options.language,
+                scenario_id=session.options.scenario_id,
+            )
+        )
+        log.info("session_started", pipeline=session.options.pipeline)
+        if session.options.ignored:
+            log.warning("metadata_ignored", fields=session.options.ignored)
+            session.scribe.write(
+                lambda now: session.scribe.recorder.marker(
+                    now, "metadata_ignored", fields=list(session.options.ignored)
+                )
+            )
+
+    async def _start_voice(self, ctx: JobContext, session: CoachSession, identity: str) -> None:
+        heard = HeardText(session.scribe)
+        heard.follow(session.voice)
+        coach = Coach(
+            instructions=session.prompt.text,
+            greeting=prompts.load("greeting").text,
+            scribe=session.scribe,
+        )
+        await session.voice.start(
+            coach,
+            room=ctx.room,
+            room_options=voices.room_options(identity, heard, _typed),
+            record=False,
+        )
+        if session.options.pipeline is Pipeline.REALTIME:
+            session.in_flight.follow_provider(coach.realtime_llm_session)
+
+
+async def _typed(voice: AgentSession[None], event: room_io.TextInputEvent) -> None:
+    """Record a typed message before the framework decides what becomes of it, then answer it."""
+    session: CoachSession = get_job_context().proc.userdata[_SESSION]
+    recorder = session.scribe.recorder
+    utterance = Utterance(item_id="", text=event.text, typed=True)
+    session.scribe.write(lambda now: recorder.segment(now, utterance, recorder.client))
+    await voice.interrupt()
+    voice.generate_reply(user_input=event.text)

@@ -1,0 +1,128 @@
+"""Attaches the recorder to LiveKit's events: handlers that wrap, enqueue and return.
+
+Handlers are plain functions: the framework refuses coroutine functions, swallows exceptions, and
+lets a `TypeError` silence the agent. `Scribe.write` raises nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from livekit.agents import (
+    AgentSession,
+    ConversationItemAddedEvent,
+    ErrorEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    llm,
+)
+
+from agent.worker.recorder import Utterance
+from agent.worker.scribe import Scribe
+
+log = structlog.get_logger("coach.voice")
+
+UNSCORED = 1.0
+"""What the framework gives for a transcript that a Realtime provider did not score."""
+
+
+def listen(voice: AgentSession[None], scribe: Scribe) -> None:
+    """Record every item of `voice` as a turn, and its providers' faults as markers."""
+
+    @voice.on("conversation_item_added")
+    def _item_added(event: ConversationItemAddedEvent) -> None:
+        # hand-offs and tool calls are items too, and have no role
+        if event.item.type == "message":
+            _record_item(event.item, scribe, realtime=isinstance(voice.llm, llm.RealtimeModel))
+
+    @voice.on("error")
+    def _error(event: ErrorEvent) -> None:
+        kind = getattr(event.error, "type", type(event.error).__name__)
+        recoverable = bool(getattr(event.error, "recoverable", True))
+        cause = type(getattr(event.error, "error", event.error)).__name__
+        log.warning("provider_error", kind=kind, cause=cause, recoverable=recoverable)
+        scribe.write(
+            lambda now: scribe.recorder.marker(
+                now, "provider_error", provider=kind, cause=cause, recoverable=recoverable
+            )
+        )
+
+
+def _record_item(item: llm.ChatMessage, scribe: Scribe, *, realtime: bool) -> None:
+    utterance = _utterance(item, scribe, realtime=realtime)
+    match item.role:
+        case "user":
+            scribe.write(lambda now: scribe.recorder.client_turn(now, utterance))
+        case "assistant":
+            scribe.write(lambda now: scribe.recorder.ai_turn(now, utterance))
+        case _:
+            return  # system and developer messages are instructions, nobody said them
+
+
+def _utterance(item: llm.ChatMessage, scribe: Scribe, *, realtime: bool) -> Utterance:
+    metrics: dict[str, Any] = dict(item.metrics)
+    started, stopped = metrics.get("started_speaking_at"), metrics.get("stopped_speaking_at")
+    unscored = realtime and item.transcript_confidence == UNSCORED
+    return Utterance(
+        item_id=item.id,
+        text=item.text_content or "",
+        started_at=scribe.clock.at(started) if started else None,
+        ended_at=scribe.clock.at(stopped) if stopped else None,
+        confidence=None if unscored else item.transcript_confidence,
+        interrupted=item.interrupted,
+        typed=item.role == "user" and item.transcript_confidence is None,
+        metrics=metrics,
+    )
+
+
+class SpeechInFlight:
+    """Whether something was said whose final text is still to come.
+
+    Asked at the end: waiting for a transcript that cannot come would keep a session open. In a
+    Realtime session it also tells what was said and never transcribed.
+    """
+
+    def __init__(self, scribe: Scribe) -> None:
+        self._scribe = scribe
+        self._interim = False
+        self._speaking = False
+        self._untranscribed: set[str] = set()
+
+    def follow(self, voice: AgentSession[None]) -> None:
+        """Follow the client's speech in `voice`."""
+
+        @voice.on("user_input_transcribed")
+        def _transcribed(event: UserInputTranscribedEvent) -> None:
+            self._interim = not event.is_final and bool(event.transcript.strip())
+
+        @voice.on("user_state_changed")
+        def _state_changed(event: UserStateChangedEvent) -> None:
+            self._speaking = event.new_state == "speaking"
+            if self._speaking:
+                self._interim = True
+
+    def follow_provider(self, realtime: llm.RealtimeSession[Any]) -> None:
+        """Follow what a Realtime provider says of the transcripts that it owes."""
+
+        @realtime.on("openai_server_event_received")
+        def _received(event: dict[str, Any]) -> None:
+            item_id = str(event.get("item_id"))
+            match event.get("type"):
+                case "input_audio_buffer.committed":
+                    self._untranscribed.add(item_id)
+                case "conversation.item.input_audio_transcription.completed":
+                    self._untranscribed.discard(item_id)
+                case "conversation.item.input_audio_transcription.failed":
+                    self._untranscribed.discard(item_id)
+                    self._scribe.recorder.miss("transcription_failed")
+
+    @property
+    def pending(self) -> bool:
+        """Whether the client is speaking, or has spoken and no final text has come."""
+        return self._speaking or self._interim or bool(self._untranscribed)
+
+    def settle(self) -> None:
+        """Say in the receipt what will now never come."""
+        if self._untranscribed:
+            self._scribe.recorder.miss("transcript_pending")

@@ -1,0 +1,69 @@
+"""Who is in the room: the client that a job is there for, and other agents that came first."""
+
+from __future__ import annotations
+
+import asyncio
+
+from livekit import rtc
+from livekit.agents.types import ATTRIBUTE_AGENT_NAME, ATTRIBUTE_AGENT_STATE
+
+from agent.worker.people import person_of
+from persistence.events import Role
+
+PEOPLE = frozenset(
+    {
+        rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD,
+        rtc.ParticipantKind.PARTICIPANT_KIND_SIP,
+        rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR,
+        rtc.ParticipantKind.PARTICIPANT_KIND_BRIDGE,
+    }
+)
+
+
+def is_client(participant: rtc.RemoteParticipant) -> bool:
+    """Return whether `participant` is a person, and the one who is coached."""
+    person = person_of(participant.identity, participant.attributes)
+    return participant.kind in PEOPLE and person.role is Role.CLIENT
+
+
+async def wait_for_client(room: rtc.Room) -> rtc.RemoteParticipant | None:
+    """Return the first client in the room, as soon as one is there; None if the room goes first."""
+    arrival: asyncio.Future[rtc.RemoteParticipant | None] = (
+        asyncio.get_running_loop().create_future()
+    )
+
+    def settle(participant: rtc.RemoteParticipant | None) -> None:
+        if not arrival.done():
+            arrival.set_result(participant)
+
+    def came(participant: rtc.RemoteParticipant) -> None:
+        if is_client(participant):
+            settle(participant)
+
+    def lost(_: rtc.DisconnectReason.ValueType) -> None:
+        settle(None)
+
+    room.on("participant_connected", came)
+    room.on("disconnected", lost)
+    try:
+        for participant in room.remote_participants.values():
+            came(participant)
+        return await arrival
+    finally:
+        room.off("participant_connected", came)
+        room.off("disconnected", lost)
+
+
+def another_agent(room: rtc.Room, agent_name: str) -> bool:
+    """Return whether this job is one too many: another agent of ours has the room.
+
+    A room can be dispatched twice (`lone_clients`, two callers at once). Whoever finds an agent at
+    work leaves; of two that come at once, the one with the smaller identity stays.
+    """
+    return any(
+        ATTRIBUTE_AGENT_STATE in other.attributes
+        or other.identity < room.local_participant.identity
+        for other in room.remote_participants.values()
+        if other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
+        and other.attributes.get(ATTRIBUTE_AGENT_NAME, agent_name) == agent_name
+    )

@@ -1,0 +1,303 @@
+"""Makes journal events of what happens in a conversation; pure, it only keeps state.
+
+Three streams come in: final segments of speech (before the framework does anything with them), the
+conversation's items (turns, as the framework sees them), and what is heard of the AI while it
+speaks. A turn names the segments that it absorbs. A segment that the framework dropped (spoken
+over speech that may not be interrupted, a failed hook, a closed session) becomes a turn of its own
+as soon as that is certain, at the latest at the end: what was said is never lost, and never twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import uuid_utils.compat as uuids
+
+from agent.worker.people import AI, Person
+from agent.worker.replies import Reply
+from persistence.events import (
+    Ended,
+    EndReason,
+    Event,
+    Marker,
+    Progress,
+    Segment,
+    Source,
+    Turn,
+    clean_text,
+)
+from persistence.recovery import receipt_of, turn_of_progress, turn_of_segment
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A conversation's item as the framework gives it, its times by the session's clock."""
+
+    item_id: str
+    text: str
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    confidence: float | None = None
+    interrupted: bool = False
+    typed: bool = False
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Recorder:
+    """One session's state. Every method returns the events to journal, in order."""
+
+    def __init__(self, client: Person, language: str | None) -> None:
+        self.client = client
+        self._language = language
+        self._seq = 0
+        self._turns: dict[str, Turn] = {}
+        self._pending: list[Segment] = []
+        self._reply: Reply | None = None
+        self._finished_replies: set[str] = set()
+        self._missing: set[str] = set()
+        self._ended = False
+
+    @property
+    def turn_count(self) -> int:
+        """How many turns the session has by now."""
+        return len(self._turns)
+
+    def miss(self, what: str) -> None:
+        """Note that something of the session could not be recorded: its receipt will say so."""
+        self._missing.add(what)
+
+    def marker(self, now: datetime, kind: str, **data: Any) -> list[Event]:
+        """Record a happening; `data` never holds what was said."""
+        if self._ended:
+            return []
+        return [Marker(at=now, marker_id=uuids.uuid7(), seq=self._next_seq(), type=kind, data=data)]
+
+    def segment(self, now: datetime, utterance: Utterance, speaker: Person) -> list[Event]:
+        """Record a final piece of speech, or a typed message, that is not yet a turn."""
+        text = clean_text(utterance.text).strip()
+        if self._ended or not text:
+            return []
+        segment = Segment(
+            at=now,
+            segment_id=uuids.uuid7(),
+            role=speaker.role,
+            speaker_identity=speaker.identity,
+            speaker_user=speaker.user,
+            text=text,
+            confidence=_share(utterance.confidence),
+            language=self._language,
+            source=Source.TEXT if utterance.typed else Source.VOICE,
+            started_at=utterance.started_at or now,
+            ended_at=utterance.ended_at or now,
+        )
+        self._pending.append(segment)
+        return [segment]
+
+    def client_turn(self, now: datetime, utterance: Utterance) -> list[Event]:
+        """Record a turn of the client, and what the framework dropped before it."""
+        text = clean_text(utterance.text).strip()
+        if self._ended or not text or utterance.item_id in self._turns:
+            return []
+        dropped, absorbed = self._split_pending(text)
+        promoted = [self._promoted(now, segment) for segment in dropped]
+        turn = Turn(
+            at=now,
+            turn_id=uuids.uuid7(),
+            seq=self._next_seq(),
+            item_id=utterance.item_id,
+            role=self.client.role,
+            speaker_identity=self.client.identity,
+            speaker_user=self.client.user,
+            text=text,
+            confidence=_share(utterance.confidence),
+            language=self._language,
+            started_at=utterance.started_at or _first_start(absorbed) or now,
+            ended_at=utterance.ended_at or _last_end(absorbed) or now,
+            source=Source.TEXT if utterance.typed else Source.VOICE,
+            metrics=_finite(utterance.metrics),
+            segment_ids=tuple(segment.segment_id for segment in absorbed),
+        )
+        return [*promoted, self._kept(turn)]
+
+    def generated(self, now: datetime, reply_id: str, delta: str) -> list[Event]:
+        """Take text that the model made for the reply `reply_id`."""
+        events = self._switch_reply(now, reply_id)
+        if self._reply is not None:
+            self._reply.generate(clean_text(delta))
+        return events
+
+    def heard(self, now: datetime, reply_id: str, delta: str, *, last: bool = False) -> list[Event]:
+        """Take text of the reply that has been heard; `last` says that its playing ended."""
+        events = self._switch_reply(now, reply_id)
+        reply = self._reply
+        if reply is None:
+            return events
+        if delta:
+            reply.hear(clean_text(delta), now)
+        if reply.progress_due(now, last=last):
+            reply.journal(now)
+            events.append(_progress(now, reply))
+        return events
+
+    def ai_turn(self, now: datetime, utterance: Utterance) -> list[Event]:
+        """Record a turn of the AI: the text that was heard, and what was meant if it differs."""
+        text = clean_text(utterance.text).strip()
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            self._finished_replies.add(reply.reply_id)
+        if self._ended or not text or utterance.item_id in self._turns:
+            return []
+        turn = Turn(
+            at=now,
+            turn_id=uuids.uuid7(),
+            seq=self._next_seq(),
+            item_id=utterance.item_id,
+            role=AI.role,
+            speaker_identity=AI.identity,
+            text=text,
+            generated_text=reply.meant(text) if reply else None,
+            interrupted=utterance.interrupted,
+            language=self._language,
+            started_at=utterance.started_at or (reply and reply.heard_since) or now,
+            ended_at=utterance.ended_at or now,
+            source=Source.VOICE,
+            metrics=_finite(utterance.metrics),
+            reply_id=reply.reply_id if reply else None,
+        )
+        return [self._kept(turn)]
+
+    def end(self, now: datetime, reason: EndReason, *, trouble: str | None = None) -> list[Event]:
+        """End the session: what no turn absorbed becomes turns, then the end and its receipt.
+
+        `trouble` is the journal's, said in the receipt. A second end gives nothing.
+        """
+        if self._ended:
+            return []
+        promoted: list[Event] = [self._promoted(now, segment) for segment in self._pending]
+        self._pending = []
+        promoted += self._finish_reply(now)
+        self._ended = True
+        missing = ",".join(sorted(self._missing | ({trouble} if trouble else set()))) or None
+        receipt = receipt_of(self._turns.values(), trouble=missing, recovered=False)
+        return [*promoted, Ended(at=now, reason=reason, receipt=receipt)]
+
+    def _split_pending(self, text: str) -> tuple[list[Segment], list[Segment]]:
+        """Return the pending segments that came before a turn's own, and the turn's own.
+
+        A turn's text is its segments joined by blanks; the latest run of segments that gives it is
+        the turn's. Where none does (a transcript cut off at the close has an interim tail), the
+        segments whose text it holds are. Later segments stay pending.
+        """
+        first, after = _run_of(text, self._pending)
+        dropped, absorbed = self._pending[:first], self._pending[first:after]
+        self._pending = self._pending[after:]
+        return dropped, absorbed
+
+    def _switch_reply(self, now: datetime, reply_id: str) -> list[Event]:
+        """Make `reply_id` the reply that lasts; the one before it ends if it differs."""
+        if self._reply is not None and self._reply.reply_id == reply_id:
+            return []
+        if self._ended or reply_id in self._finished_replies:
+            return []
+        events = self._finish_reply(now)
+        self._reply = Reply(reply_id)
+        return events
+
+    def _finish_reply(self, now: datetime) -> list[Event]:
+        """End a reply that never became an item: what was heard of it is an interrupted turn."""
+        reply, self._reply = self._reply, None
+        if reply is None:
+            return []
+        self._finished_replies.add(reply.reply_id)
+        if not reply.heard.strip():
+            return []
+        return [self._numbered(turn_of_progress(_progress(now, reply), now))]
+
+    def _promoted(self, now: datetime, segment: Segment) -> Turn:
+        return self._numbered(turn_of_segment(segment, now))
+
+    def _numbered(self, turn: Turn) -> Turn:
+        return self._kept(turn.model_copy(update={"seq": self._next_seq()}))
+
+    def _kept(self, turn: Turn) -> Turn:
+        self._turns[turn.item_id] = turn
+        return turn
+
+    def _next_seq(self) -> int:
+        self._seq += 1
+        return self._seq
+
+
+def _run_of(text: str, pending: list[Segment]) -> tuple[int, int]:
+    """Return the slice of `pending` that makes up `text`; an empty one at 0 if none does."""
+    wanted = text.split()
+    words = [segment.text.split() for segment in pending]
+    for after in range(len(pending), 0, -1):
+        tail: list[str] = []
+        for first in range(after - 1, -1, -1):
+            tail = words[first] + tail
+            if tail == wanted:
+                return first, after
+            if len(tail) > len(wanted):
+                break
+    return _prefix_of(wanted, words)
+
+
+def _prefix_of(wanted: list[str], words: list[list[str]]) -> tuple[int, int]:
+    """Return the longest slice whose words begin `wanted`, the latest of equals."""
+    best = (0, 0)
+    for first in range(len(words)):
+        joined: list[str] = []
+        for after in range(first + 1, len(words) + 1):
+            joined += words[after - 1]
+            if joined != wanted[: len(joined)]:
+                break
+            if after - first >= best[1] - best[0]:
+                best = (first, after)
+    return best
+
+
+def _progress(now: datetime, reply: Reply) -> Progress:
+    return Progress(
+        at=now,
+        reply_id=reply.reply_id,
+        text=reply.heard.strip(),
+        generated_text=reply.meant(reply.heard),
+        started_at=reply.heard_since or now,
+    )
+
+
+def _first_start(segments: list[Segment]) -> datetime | None:
+    return min((segment.started_at for segment in segments), default=None)
+
+
+def _last_end(segments: list[Segment]) -> datetime | None:
+    return max((segment.ended_at for segment in segments), default=None)
+
+
+def _share(confidence: float | None) -> float | None:
+    """Return a confidence of 0 to 1; anything else a provider may say is none."""
+    if confidence is None or math.isnan(confidence) or not 0 <= confidence <= 1:
+        return None
+    return confidence
+
+
+def _finite(value: Any) -> Any:
+    """Return `value` as JSON can hold it: a number that is none goes, other objects as text."""
+    match value:
+        case bool() | int() | None:
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case str():
+            return clean_text(value)
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return clean_text(str(value))

@@ -1,0 +1,44 @@
+"""Puts what the recorder makes of a conversation into its journal.
+
+Nothing here blocks, and no fault of recorder or journal reaches the conversation: it is logged by
+its kind, and the receipt says that something is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import structlog
+
+from agent.worker.clock import SessionClock
+from agent.worker.recorder import Recorder
+from persistence.events import EndReason, Event, Started
+from persistence.journal import JournalWriter
+
+log = structlog.get_logger("coach.scribe")
+
+
+@dataclass
+class Scribe:
+    recorder: Recorder
+    journal: JournalWriter
+    clock: SessionClock = field(default_factory=SessionClock)
+
+    def start(self, started: Started) -> None:
+        """Journal the session's start."""
+        self.journal.append(started)
+
+    def write(self, make: Callable[[datetime], list[Event]]) -> None:
+        """Journal what `make`, given the session's time, makes; raises nothing."""
+        try:
+            for event in make(self.clock.now()):
+                self.journal.append(event)
+        except Exception as error:  # the conversation goes on whatever fails here
+            self.recorder.miss("recording_failed")
+            log.exception("recording_failed", error=type(error).__name__)
+
+    def end(self, reason: EndReason) -> None:
+        """Journal the session's end; a second one does nothing."""
+        self.write(lambda now: self.recorder.end(now, reason, trouble=self.journal.trouble))

@@ -1,0 +1,107 @@
+"""How a session hears, thinks and speaks: the unmodified plugins, and nothing from any cloud else.
+
+Defaults of the framework that lose speech are switched off here: audio withheld from the
+recogniser while the AI begins to speak, or while it may not be interrupted. What else defaults to
+LiveKit's cloud (turn detection, interruptions) is pinned to what runs in this process.
+"""
+
+from __future__ import annotations
+
+from livekit.agents import AgentSession, TurnHandlingOptions, inference, room_io
+from livekit.agents.voice.room_io.types import TextInputCallback
+from livekit.plugins import deepgram, openai
+from openai.types.realtime import AudioTranscription
+from pydantic import SecretStr
+
+from agent.settings import Pipeline, Settings
+from agent.worker.coach import HeardText
+from agent.worker.options import SessionOptions
+
+CLOSE_TRANSCRIPT_SECONDS = 1.0
+"""How long a closing session waits for the last words' final text; after that the interim counts.
+The client is gone by then, and a session is to be complete in Postgres within 2 s of that."""
+
+
+def make_voice(settings: Settings, options: SessionOptions) -> AgentSession[None]:
+    """Return the session's voice, not yet started."""
+    match options.pipeline:
+        case Pipeline.STT_LLM_TTS:
+            return _pipeline(settings, options)
+        case Pipeline.REALTIME:
+            return _realtime(settings, options)
+
+
+def room_options(
+    client_identity: str, heard: HeardText, typed: TextInputCallback
+) -> room_io.RoomOptions:
+    """Return how the voice is tied to the room: to the client, never to whoever comes first."""
+    return room_io.RoomOptions(
+        participant_identity=client_identity,
+        # a client who drops out has a grace time: `ending` decides when to close
+        close_on_disconnect=False,
+        text_input=room_io.TextInputOptions(text_input_cb=typed),
+        text_output=room_io.TextOutputOptions(next_in_chain=heard),
+    )
+
+
+def _pipeline(settings: Settings, options: SessionOptions) -> AgentSession[None]:
+    openai_key = secret(settings.openai_api_key)
+    return AgentSession[None](
+        vad=inference.VAD(model="silero"),
+        stt=deepgram.STT(
+            model=settings.stt_model,
+            language=options.language,
+            api_key=secret(settings.deepgram_api_key),
+            base_url=settings.deepgram_base_url,
+            mip_opt_out=True,  # what clients say is not for training anybody's models
+        ),
+        llm=openai.LLM(
+            model=settings.llm_model, api_key=openai_key, base_url=settings.openai_base_url
+        ),
+        tts=openai.TTS(
+            model=settings.tts_model,
+            voice=settings.tts_voice,
+            api_key=openai_key,
+            base_url=settings.openai_base_url,
+            response_format="pcm",
+        ),
+        turn_handling=_turn_handling(settings),
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+        session_close_transcript_timeout=CLOSE_TRANSCRIPT_SECONDS,
+    )
+
+
+def _realtime(settings: Settings, options: SessionOptions) -> AgentSession[None]:
+    return AgentSession[None](
+        llm=openai.realtime.RealtimeModel(
+            model=settings.realtime_model,
+            voice=settings.realtime_voice,
+            api_key=secret(settings.openai_api_key),
+            base_url=settings.openai_base_url,
+            input_audio_transcription=AudioTranscription(
+                model=settings.realtime_transcription_model,
+                language=options.language.split("-")[0],
+            ),
+        ),
+        turn_handling=TurnHandlingOptions(
+            turn_detection="realtime_llm",
+            interruption={"mode": "vad", "discard_audio_if_uninterruptible": False},
+        ),
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+    )
+
+
+def _turn_handling(settings: Settings) -> TurnHandlingOptions:
+    return TurnHandlingOptions(
+        turn_detection=(
+            "vad" if settings.turn_detection == "vad" else inference.TurnDetector(version="v1-mini")
+        ),
+        interruption={"mode": "vad", "discard_audio_if_uninterruptible": False},
+    )
+
+
+def secret(value: SecretStr | None) -> str:
+    """Return a secret in the clear; an unset one is an empty string, which no provider takes."""
+    return value.get_secret_value() if value else ""
