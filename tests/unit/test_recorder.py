@@ -1,0 +1,242 @@
+"""What a conversation becomes in the journal: nothing said is lost, doubled or made up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.worker.people import Person
+from agent.worker.recorder import Recorder, Utterance
+from persistence.events import (
+    Completeness,
+    Ended,
+    EndReason,
+    Event,
+    Progress,
+    Role,
+    Segment,
+    Source,
+    Turn,
+    transcript_sha256,
+)
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+CLIENT = Person(Role.CLIENT, "client-7", "7")
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+def said(text: str, item_id: str = "", **more: object) -> Utterance:
+    return Utterance(item_id=item_id, text=text, **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder(CLIENT, "en")
+
+
+def turns(events: list[Event]) -> list[Turn]:
+    return [event for event in events if isinstance(event, Turn)]
+
+
+def ended(events: list[Event]) -> Ended:
+    (end,) = [event for event in events if isinstance(event, Ended)]
+    return end
+
+
+def test_a_turn_names_the_segments_it_absorbs_and_nothing_is_left_for_the_end(
+    recorder: Recorder,
+) -> None:
+    first = recorder.segment(at(1), said("I feel"), CLIENT)
+    second = recorder.segment(at(2), said("rather tired."), CLIENT)
+    (turn,) = turns(recorder.client_turn(at(3), said("I feel rather tired.", "a")))
+    segments = [e for e in first + second if isinstance(e, Segment)]
+    assert turn.segment_ids == tuple(s.segment_id for s in segments)
+    assert turns(recorder.end(at(4), EndReason.CLIENT_LEFT)) == []
+
+
+def test_a_segment_that_the_framework_dropped_is_a_turn_before_the_next_turn(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(1), said("Wait a moment.", started_at=at(0.5), ended_at=at(1)), CLIENT)
+    recorder.segment(at(5), said("I am done."), CLIENT)
+    dropped, turn = turns(recorder.client_turn(at(6), said("I am done.", "b")))
+    assert (dropped.text, turn.text) == ("Wait a moment.", "I am done.")
+    assert dropped.item_id.startswith("segment:")
+    assert dropped.started_at == at(0.5)
+    assert (dropped.seq, turn.seq) == (1, 2)
+
+
+def test_a_dropped_segment_with_the_words_of_the_next_turn_is_not_mistaken_for_it(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(1), said("Yes"), CLIENT)
+    recorder.segment(at(2), said("Yes I do"), CLIENT)
+    texts = [t.text for t in turns(recorder.client_turn(at(3), said("Yes I do", "c")))]
+    texts += [t.text for t in turns(recorder.end(at(4), EndReason.CLIENT_LEFT))]
+    assert texts == ["Yes", "Yes I do"]
+
+
+def test_a_segment_that_comes_after_a_turn_was_cut_waits_for_its_own_turn(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(1), said("One."), CLIENT)
+    recorder.segment(at(2), said("Two."), CLIENT)
+    assert [t.text for t in turns(recorder.client_turn(at(3), said("One.", "a")))] == ["One."]
+    assert [t.text for t in turns(recorder.client_turn(at(4), said("Two.", "b")))] == ["Two."]
+
+
+def test_a_turn_with_an_interim_tail_absorbs_the_final_part_of_it(recorder: Recorder) -> None:
+    recorder.segment(at(1), said("I was going to"), CLIENT)
+    (turn,) = turns(recorder.client_turn(at(2), said("I was going to say", "a")))
+    assert len(turn.segment_ids) == 1
+    assert turns(recorder.end(at(3), EndReason.CLIENT_LEFT)) == []
+
+
+def test_an_item_that_comes_twice_is_one_turn(recorder: Recorder) -> None:
+    assert len(turns(recorder.client_turn(at(1), said("Hello.", "same")))) == 1
+    assert recorder.client_turn(at(2), said("Hello.", "same")) == []
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_empty_text_is_not_a_turn(recorder: Recorder, text: str) -> None:
+    assert recorder.segment(at(1), said(text), CLIENT) == []
+    assert recorder.client_turn(at(1), said(text, "a")) == []
+    assert recorder.ai_turn(at(1), said(text, "b")) == []
+
+
+def test_what_no_database_can_store_is_replaced_and_the_rest_kept(recorder: Recorder) -> None:
+    (turn,) = turns(recorder.client_turn(at(1), said("a\0b\ud800c", "a")))
+    assert turn.text == "a\ufffdb\ufffdc"
+
+
+@pytest.mark.parametrize("confidence", [float("nan"), -0.1, 1.5, float("inf"), None])
+def test_a_confidence_that_is_none_is_none(recorder: Recorder, confidence: float | None) -> None:
+    (turn,) = turns(recorder.client_turn(at(1), said("Hi.", "a", confidence=confidence)))
+    assert turn.confidence is None
+
+
+def test_metrics_hold_what_json_can_hold(recorder: Recorder) -> None:
+    metrics = {"e2e_latency": 0.5, "bad": float("nan"), "llm_metadata": {"model": object()}}
+    (turn,) = turns(recorder.ai_turn(at(1), said("Hi.", "a", metrics=metrics)))
+    assert turn.metrics["e2e_latency"] == 0.5
+    assert turn.metrics["bad"] is None
+    assert isinstance(turn.metrics["llm_metadata"]["model"], str)
+
+
+def test_an_interrupted_reply_says_what_was_heard_and_what_was_meant(recorder: Recorder) -> None:
+    recorder.generated(at(1), "speech_1", "How did that ")
+    recorder.generated(at(1), "speech_1", "make you feel?")
+    recorder.heard(at(2), "speech_1", "How did")
+    (turn,) = turns(recorder.ai_turn(at(3), said("How did", "x", interrupted=True)))
+    assert (turn.text, turn.generated_text) == ("How did", "How did that make you feel?")
+    assert turn.interrupted
+    assert turn.reply_id == "speech_1"
+
+
+def test_a_reply_heard_in_full_has_no_other_text(recorder: Recorder) -> None:
+    recorder.generated(at(1), "speech_1", "Welcome back. ")
+    (turn,) = turns(recorder.ai_turn(at(3), said("Welcome back.", "x")))
+    assert turn.generated_text is None
+
+
+def test_what_was_heard_of_a_reply_without_an_item_is_an_interrupted_turn(
+    recorder: Recorder,
+) -> None:
+    recorder.generated(at(1), "speech_1", "One moment please.")
+    recorder.heard(at(2), "speech_1", "One moment")
+    (turn,) = turns(recorder.generated(at(5), "speech_2", "So."))
+    assert (turn.role, turn.text, turn.interrupted) == (Role.AI, "One moment", True)
+    assert turn.generated_text == "One moment please."
+    assert turn.started_at == at(2)
+
+
+def test_a_reply_that_nobody_heard_is_no_turn(recorder: Recorder) -> None:
+    recorder.generated(at(1), "speech_1", "Never spoken.")
+    assert recorder.ai_turn(at(2), said("", "x")) == []
+    assert ended(recorder.end(at(3), EndReason.CLIENT_LEFT)).receipt.turn_count == 0
+
+
+def test_a_caption_that_trails_its_turn_does_not_make_another(recorder: Recorder) -> None:
+    recorder.heard(at(1), "speech_1", "Good.")
+    recorder.ai_turn(at(2), said("Good.", "x"))
+    assert recorder.heard(at(2.1), "speech_1", " Good.", last=True) == []
+    assert turns(recorder.end(at(3), EndReason.CLIENT_LEFT)) == []
+
+
+def test_progress_is_journaled_at_most_every_200_ms_and_at_the_end_of_the_playing(
+    recorder: Recorder,
+) -> None:
+    events = [
+        *recorder.heard(at(0.00), "s", "a"),
+        *recorder.heard(at(0.05), "s", " b"),
+        *recorder.heard(at(0.25), "s", " c"),
+        *recorder.heard(at(0.30), "s", " d"),
+        *recorder.heard(at(0.31), "s", "", last=True),
+    ]
+    assert [e.text for e in events if isinstance(e, Progress)] == ["a", "a b c", "a b c d"]
+
+
+def test_a_typed_message_is_a_turn_by_text(recorder: Recorder) -> None:
+    recorder.segment(at(1), said("typed words", typed=True), CLIENT)
+    (turn,) = turns(recorder.end(at(2), EndReason.CLIENT_LEFT))
+    assert turn.source is Source.TEXT
+
+
+def test_the_receipt_counts_and_hashes_every_turn(recorder: Recorder) -> None:
+    events = recorder.client_turn(at(1), said("Hello.", "a"))
+    events += recorder.ai_turn(at(2), said("Hi.", "b"))
+    recorder.segment(at(3), said("Bye."), CLIENT)
+    events += recorder.end(at(4), EndReason.CLIENT_LEFT)
+    receipt = ended(events).receipt
+    assert receipt.turn_count == 3
+    assert receipt.completeness is Completeness.COMPLETE
+    assert receipt.transcript_sha256 == transcript_sha256(
+        (t.seq, t.item_id, t.role, t.speaker_identity, t.text, t.interrupted) for t in turns(events)
+    )
+
+
+def test_a_session_ends_once_and_nothing_comes_after_it(recorder: Recorder) -> None:
+    assert recorder.end(at(1), EndReason.CLIENT_LEFT)
+    assert recorder.end(at(2), EndReason.ERROR) == []
+    assert recorder.segment(at(3), said("late"), CLIENT) == []
+    assert recorder.client_turn(at(3), said("late", "z")) == []
+    assert recorder.heard(at(3), "s", "late") == []
+    assert recorder.marker(at(3), "late") == []
+
+
+def test_what_could_not_be_recorded_makes_the_receipt_partial(recorder: Recorder) -> None:
+    recorder.miss("transcription_failed")
+    receipt = ended(recorder.end(at(1), EndReason.CLIENT_LEFT, trouble="disk_full")).receipt
+    assert receipt.completeness is Completeness.PARTIAL
+    assert receipt.reason == "disk_full,transcription_failed"
+
+
+@given(
+    words=st.lists(st.sampled_from(["yes", "no", "well", "so it is"]), max_size=12),
+    cuts=st.lists(st.integers(1, 3), max_size=12),
+    dropped=st.sets(st.integers(0, 11)),
+)
+def test_every_word_is_in_exactly_one_turn_whatever_the_framework_drops(
+    words: list[str], cuts: list[int], dropped: set[int]
+) -> None:
+    """Segments are grouped into items; some items never come. Each word is then told once."""
+    recorder = Recorder(CLIENT, "en")
+    told: list[Turn] = []
+    rest, number = list(words), 0
+    while rest:
+        size = cuts[number % len(cuts)] if cuts else 1
+        group, rest = rest[:size], rest[size:]
+        for text in group:
+            recorder.segment(at(number), said(text), CLIENT)
+        if number not in dropped:
+            told += turns(recorder.client_turn(at(number), said(" ".join(group), f"i{number}")))
+        number += 1
+    told += turns(recorder.end(at(99), EndReason.CLIENT_LEFT))
+    assert sorted(" ".join(t.text for t in told).split()) == sorted(" ".join(words).split())
+    assert [t.seq for t in told] == list(range(1, len(told) + 1))
