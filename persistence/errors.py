@@ -15,6 +15,18 @@ class DatabaseUnavailableError(PersistenceError):
     """Postgres cannot be reached."""
 
 
+class DatabaseRefusedError(PersistenceError):
+    """Postgres refused a statement."""
+
+    def __init__(self, sqlstate: str | None = None, constraint: str | None = None) -> None:
+        super().__init__(
+            f"Postgres refused a statement: SQLSTATE {sqlstate}"
+            + (f", constraint {constraint}" if constraint else "")
+        )
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
 class SchemaOutdatedError(PersistenceError):
     """The database's schema is not the one that this version needs: run `coach migrate`."""
 
@@ -25,3 +37,7 @@ class JournalTakenError(PersistenceError):
 
 class JournalFullError(PersistenceError):
     """The journal's size limit is reached."""
+
+
+class JournalUnusableError(PersistenceError):
+    """The journal folder cannot be written."""

@@ -1,0 +1,144 @@
+"""The journal's lines, `crc32 json`: made, checked, read back.
+
+Eight hex digits, a space, one compact JSON object, a newline: readable with `cat`, and a line that
+was cut or changed shows. Reading takes no lock: while a job writes, the tail that it is just
+writing may look torn, and is whole at the next reading.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from persistence.events import EVENTS, Ended, Event, clean_text
+
+_CHECKSUM_LENGTH = 8
+_TAIL_BYTES = 64 * 1024
+
+
+class Record(NamedTuple):
+    event: Event
+    payload: bytes
+    """The JSON of the line, as it stands there."""
+
+
+class Reading(NamedTuple):
+    records: list[Record]
+    offset: int
+    """Bytes from the file's start to the end of the last whole line: where to read on."""
+    torn: int
+    """Bytes seen that are no record: a torn tail, bit rot, or an event that is not understood."""
+
+
+def session_id_of(path: Path) -> UUID:
+    """Return the session whose journal `path` is; raises ValueError for any other name."""
+    if path.suffix != ".journal":
+        raise ValueError("not the name of a journal")
+    return UUID(path.stem)
+
+
+def encode(event: Event) -> bytes:
+    """Return the line of `event`, with its newline."""
+    payload = _payload(event)
+    return b"%08x %b\n" % (zlib.crc32(payload), payload)
+
+
+def _payload(event: Event) -> bytes:
+    try:
+        return event.model_dump_json().encode()
+    except (PydanticSerializationError, UnicodeError):
+        # Speech is never given up for what cannot be encoded beside it.
+        readable = json.dumps(
+            event.model_dump(), default=_plain, ensure_ascii=False, separators=(",", ":")
+        )
+        return clean_text(readable).encode()
+
+
+def _plain(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def read(path: Path, offset: int = 0, limit: int | None = None) -> Reading:
+    """Read up to `limit` records of `path` from `offset` on, which is 0 or an earlier reading's.
+
+    Whole lines after a bad one are still read. Raises OSError.
+    """
+    records: list[Record] = []
+    position, intact, torn = offset, offset, 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        for line in file:
+            position += len(line)
+            if not _is_intact(line):
+                torn += len(line)
+                continue
+            intact = position
+            record = _record(line)
+            if record is None:
+                torn += len(line)
+            else:
+                records.append(record)
+            if limit is not None and len(records) >= limit:
+                break
+    return Reading(records, intact, torn)
+
+
+def _is_intact(line: bytes) -> bool:
+    return (
+        line.endswith(b"\n")
+        and line[_CHECKSUM_LENGTH : _CHECKSUM_LENGTH + 1] == b" "
+        and line[:_CHECKSUM_LENGTH] == b"%08x" % zlib.crc32(line[_CHECKSUM_LENGTH + 1 : -1])
+    )
+
+
+def _record(line: bytes) -> Record | None:
+    """Return the record of an intact `line`; None if it is of a kind that is not known here.
+
+    Such a line was written by another version: it stays where it is, and is counted.
+    """
+    payload = line[_CHECKSUM_LENGTH + 1 : -1]
+    try:
+        return Record(EVENTS.validate_json(payload), payload)
+    except ValidationError:
+        return None
+
+
+def last_event(path: Path) -> Event | None:
+    """Return the last event that can be read in `path`, without reading all of it."""
+    length = _TAIL_BYTES
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        while True:
+            start = max(0, size - length)
+            file.seek(start)
+            lines = file.read(size - start).split(b"\n")[:-1]
+            for line in reversed(lines if start == 0 else lines[1:]):
+                whole = line + b"\n"
+                if _is_intact(whole) and (record := _record(whole)):
+                    return record.event
+            if start == 0:
+                return None
+            length *= 4
+
+
+def ended(path: Path) -> bool:
+    """Return whether the session of `path` has ended by its journal."""
+    return isinstance(last_event(path), Ended)
+
+
+def last_sign_of_life(path: Path) -> datetime:
+    """Return the later of the last event and the file's mtime, in UTC."""
+    return sign_of_life(last_event(path), path.stat().st_mtime)
+
+
+def sign_of_life(event: Event | None, mtime: float) -> datetime:
+    """Return the later of `event` and `mtime` (seconds since the epoch), in UTC."""
+    touched = datetime.fromtimestamp(mtime, UTC)
+    return touched if event is None else max(touched, event.at.astimezone(UTC))
