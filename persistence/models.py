@@ -83,7 +83,9 @@ class User(Table, table=True):
     identity: str = Field(sa_column=Column(Text, nullable=False, unique=True))
     email: str | None = Field(default=None, sa_column=Column(Text))
     display_name: str | None = Field(default=None, sa_column=Column(Text))
-    role: str = Field(default="client", sa_column=Column(Text, nullable=False))
+    role: str = Field(
+        default="client", sa_column=Column(Text, nullable=False, server_default=sql("'client'"))
+    )
     is_available: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})
     coach_level: str | None = Field(default=None, sa_column=Column(Text))
     created_at: datetime | None = Field(default=None, sa_column=timestamp(nullable=False, now=True))
@@ -243,7 +245,7 @@ class DeadLetter(Table, table=True):
     __table_args__ = (UniqueConstraint("session_id", "digest"),)
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
-    session_id: UUID = Field(index=True)
+    session_id: UUID
     worker_id: UUID | None = None
     kind: str = Field(sa_column=Column(Text, nullable=False))
     payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
@@ -343,5 +345,5 @@ class Installation(Table, table=True):
     __tablename__ = "installation"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
 
-    id: int = Field(default=1, primary_key=True)
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     tombstone_key: bytes = Field(sa_column=Column(LargeBinary, nullable=False))

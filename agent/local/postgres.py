@@ -65,6 +65,7 @@ wait "$server"
 code=$?
 kill -9 "$watch" 2>/dev/null
 if [ -n "$ERASE" ]; then rm -rf -- "$ERASE"; fi
+if [ -n "$SOCKETS" ]; then rmdir -- "$SOCKETS"; fi
 exit "$code"
 """
 
@@ -252,7 +253,8 @@ def _launch(binaries: Path, data: Path, erase: Path | None) -> tuple[subprocess.
             stdout=output,
             stderr=output,
             cwd="/",
-            env=_ENVIRONMENT | {"ERASE": str(erase or "")},
+            env=_ENVIRONMENT
+            | {"ERASE": str(erase or ""), "SOCKETS": "" if sockets == data else str(sockets)},
             start_new_session=True,
             user=user,
             group=group,

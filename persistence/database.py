@@ -1,0 +1,167 @@
+"""The way to Postgres: connections with timeouts that end, and errors in the project's own words.
+
+psycopg where speed counts, SQLAlchemy for ordinary queries, both from one URL. Whatever a driver
+says of an error may quote the data that caused it, so nothing of that is passed on: an error is its
+class and its SQLSTATE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import psycopg_pool
+import sqlalchemy.exc
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from persistence.errors import (
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    PersistenceError,
+    SchemaOutdatedError,
+)
+
+CONNECT_SECONDS = 5
+POOL_SECONDS = 5.0
+"""How long a caller waits for a connection of the pool."""
+
+_NETWORK = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+_SESSION = {
+    "statement_timeout": "30s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+}
+_SETTINGS = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items()
+)
+
+_UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
+"""No connection, read-only, no resources, an operator's intervention, a system error."""
+_OTHER_SCHEMA = ("42P01", "42703", "3F000", "42704", "42883")
+"""No such table, column, schema, type or function."""
+
+
+def normalised(url: str) -> str:
+    """Return the URL as libpq takes it: `postgres://` and a named driver become `postgresql://`."""
+    scheme, separator, rest = url.strip().partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgres", "postgresql"):
+        raise ValueError("a database URL begins with postgresql://")
+    return f"postgresql://{rest}"
+
+
+def conninfo(url: str, name: str) -> str:
+    """Return libpq's connection string; `name` is what Postgres shows as the application."""
+    return make_conninfo(normalised(url), application_name=f"voice-coach {name}", **_NETWORK)
+
+
+async def connect(url: str, name: str) -> AsyncConnection[tuple[Any, ...]]:
+    """Return a connection of its own, in autocommit: transactions are opened where they belong."""
+    db = await AsyncConnection.connect(conninfo(url, name), autocommit=True)
+    try:
+        await db.execute(_SETTINGS)
+    except BaseException:
+        await db.close()
+        raise
+    return db
+
+
+def pool(
+    url: str, name: str, *, max_size: int = 8
+) -> psycopg_pool.AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]:
+    """Return a pool, not yet open: `async with` it. Its connections are as those of `connect`."""
+    return psycopg_pool.AsyncConnectionPool(
+        conninfo(url, name),
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=max_size,
+        timeout=POOL_SECONDS,
+        max_idle=300,
+        reconnect_timeout=30,
+        configure=_configure,
+        check=psycopg_pool.AsyncConnectionPool.check_connection,
+        open=False,
+        name=f"coach-{name}",
+    )
+
+
+async def _configure(db: AsyncConnection[tuple[Any, ...]]) -> None:
+    await db.execute(_SETTINGS)
+
+
+def engine(url: str, name: str, *, max_size: int = 8) -> AsyncEngine:
+    """Return SQLAlchemy's engine; parameters stay out of its logs and its errors."""
+
+    async def connected(*_: Any, **__: Any) -> AsyncConnection[tuple[Any, ...]]:
+        db = await connect(url, name)
+        await db.set_autocommit(False)
+        return db
+
+    return create_async_engine(
+        "postgresql+psycopg://",
+        async_creator=connected,
+        hide_parameters=True,
+        pool_size=max_size,
+        max_overflow=0,
+        pool_timeout=POOL_SECONDS,
+        pool_pre_ping=True,
+    )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what a driver raises inside into the project's own errors, without what it quotes."""
+    try:
+        yield
+    except (psycopg.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as error:
+        raise translation(error) from None
+
+
+def translation(error: Exception) -> PersistenceError:
+    """Return the project's error for one of a driver's."""
+    original = getattr(error, "orig", None) or error
+    sqlstate = getattr(original, "sqlstate", None)
+    if sqlstate in _OTHER_SCHEMA:
+        return SchemaOutdatedError()
+    if unavailable(original):
+        detail = f": SQLSTATE {sqlstate}" if sqlstate else ""
+        return DatabaseUnavailableError(f"Postgres cannot be reached{detail}")
+    return DatabaseRefusedError(sqlstate, constraint_of(original))
+
+
+def unavailable(error: BaseException) -> bool:
+    """Return whether the database as a whole is what fails, not the one statement."""
+    sqlstate: str | None = getattr(error, "sqlstate", None)
+    if sqlstate is not None:
+        return sqlstate.startswith(_UNAVAILABLE_CLASSES)
+    return isinstance(
+        error,
+        psycopg.OperationalError | psycopg.InterfaceError | sqlalchemy.exc.TimeoutError | OSError,
+    )
+
+
+def constraint_of(error: BaseException) -> str | None:
+    """Return the name of the constraint that refused, if it was one."""
+    return error.diag.constraint_name if isinstance(error, psycopg.Error) else None
+
+
+async def require_current_schema(db: AsyncConnection[Any]) -> None:
+    """Raise SchemaOutdatedError unless the database has the schema of this version."""
+    from persistence.migrate import head  # noqa: PLC0415 Alembic is slow to import, jobs never do
+
+    with translated():
+        found = await db.execute("SELECT version_num FROM alembic_version")
+        revisions = {row[0] for row in await found.fetchall()}
+    if revisions != {head()}:
+        raise SchemaOutdatedError
