@@ -88,7 +88,7 @@ def speech_codes(text: str) -> list[Code]:
     starts = list(_REPLY.finditer(text))
     codes = _other(text[: starts[0].start()] if starts else text)
     ends = [match.start() for match in starts[1:]] + [len(text)]
-    for match, end in zip(starts, ends, strict=True):
+    for match, end in zip(starts, ends, strict=False):
         part = _number(match[2]) - 1 if match[2] else 0
         blocks = _blocks(text[match.start() : end])
         codes += sentence_codes(Kind.REPLY, _number(match[1]), min(blocks, BASE), part)

@@ -60,7 +60,7 @@ _APART = 10 ** (6 / 20)
 """How much stronger the second tone must be than the third; also how even the two may be, x2."""
 _AGREEING_WINDOWS = 3
 _STRAY_SYMBOLS = 3
-"""Fewer symbols than this, none of them a START, are a coincidence in other sounds."""
+"""Fewer digits than this, without START and END, are a coincidence in other sounds."""
 _NONE, _QUIET = -1, -2
 
 GIVE_UP_SECONDS = 0.4
@@ -255,9 +255,10 @@ class Decoder:
         symbols, self._symbols = self._symbols, []
         if symbols and symbols[-1] != END:
             self._accepted = _NONE
-        if len(symbols) < _STRAY_SYMBOLS and START not in symbols:
+        if len(symbols) < _STRAY_SYMBOLS and not {START, END} & set(symbols):
             return []
-        return [_read(symbols, self._begun_at, self._tone_at)]
+        rest = SYMBOL_SECONDS - _AGREEING_WINDOWS * _HOP_SECONDS
+        return [_read(symbols, self._begun_at, self._tone_at + rest)]
 
 
 def _read(symbols: list[int], start: float, end: float) -> Code | Garble:
