@@ -8,6 +8,7 @@ analysed again, over the old result. Callers hold the transaction and commit.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -16,7 +17,7 @@ from psycopg.rows import dict_row
 from persistence.events import transcript_sha256
 from persistence.models import new_id
 
-Connection = psycopg.AsyncConnection
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)

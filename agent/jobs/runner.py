@@ -10,22 +10,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, JobContext, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
-from psycopg_pool import AsyncConnectionPool
+from procrastinate.middleware import AsyncCallNext
+from procrastinate.worker import Worker
 
 from agent.jobs import app as jobs_app
 from agent.jobs import llm
-from agent.jobs.llm import Llm
+from agent.jobs.llm import Llm, LlmError
 from agent.jobs.tools import Tools
 from agent.settings import Settings
+from persistence import database
+from persistence.database import conninfo
+from persistence.errors import PersistenceError
 
 CONCURRENCY = 4
-CONNECTIONS = 3
-"""Jobs hold a connection for moments only; the listener has one more of its own."""
+CONNECTIONS = 2
+"""At most, of the queue and of the jobs each; the listener has one more. Procrastinate's listener
+opens its own from its pool's settings, and fails on those of ours (autocommit, given twice)."""
 GRACE_SECONDS = 20.0
 """How long running jobs may take to end at a stop; then they are put back for a retry."""
 RESTART_SECONDS = 5.0
@@ -60,16 +66,12 @@ async def _llm(settings: Settings) -> AsyncIterator[Llm]:
 async def _work(settings: Settings, model: Llm) -> None:
     """Run one worker until it stops by itself or is cancelled."""
     url = settings.database_url.get_secret_value() if settings.database_url else ""
-    app = jobs_app.build(PsycopgConnector())
-    pool = AsyncConnectionPool(
-        url,
-        min_size=1,
-        max_size=CONNECTIONS,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-        name="jobs",
+    queue = PsycopgConnector(
+        conninfo=conninfo(url, "jobs"), min_size=1, max_size=CONNECTIONS, name="coach-queue"
     )
-    async with pool, app.open_async(pool), asyncio.TaskGroup() as group:
+    app = jobs_app.build(queue)
+    pool = database.pool(url, "jobs", max_size=CONNECTIONS)
+    async with pool, app.open_async(), asyncio.TaskGroup() as group:
         rescue = group.create_task(_put_back_regularly(app))
         try:
             await serve(app, Tools(pool, model))
@@ -87,7 +89,25 @@ async def serve(app: App, tools: Tools, *, wait: bool = True) -> None:
         shutdown_graceful_timeout=GRACE_SECONDS,
         delete_jobs="successful",
         additional_context={"tools": tools},
+        worker_middleware=[_reported],
     )
+
+
+async def _reported(proceed: AsyncCallNext, context: JobContext, worker: Worker) -> Any:  # noqa: ARG001
+    """Say that a job failed; Procrastinate says it only once no try is left."""
+    try:
+        return await proceed()
+    except Exception as error:
+        known = str(error) if isinstance(error, LlmError | PersistenceError) else None
+        log.warning(
+            "job_failed",
+            job=context.job.id,
+            task=context.job.task_name,
+            attempt=context.job.attempts + 1,
+            error=type(error).__name__,
+            reason=known,
+        )
+        raise
 
 
 async def _put_back_regularly(app: App) -> None:

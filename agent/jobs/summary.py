@@ -53,7 +53,7 @@ class Summary(BaseModel):
 async def summarise(context: JobContext, session_id: str) -> None:
     """Write the summary of a session that has ended, once per transcript.
 
-    Raises LlmError, TranscriptChangedError or a database error; the job is then tried again.
+    Raises LlmError, TranscriptChangedError or PersistenceError; the job is then tried again.
     """
     session, tools = UUID(session_id), Tools.of(context)
     transcript = await _due(tools, session)
@@ -92,7 +92,7 @@ def summary_text(statements: list[Statement]) -> str:
 
 async def _due(tools: Tools, session: UUID) -> Transcript | None:
     """Return the transcript to summarise, None where there is nothing to do."""
-    async with tools.pool.connection() as db:
+    async with tools.transaction() as db:
         transcript = await analyses.transcript(db, session)
         if transcript is None:
             reason = "no_session"
@@ -112,7 +112,7 @@ async def _store(
     tools: Tools, session: UUID, transcript: Transcript, summary: str, prompt_version: str
 ) -> None:
     """Write the summary unless it is there; raise TranscriptChangedError if it is out of date."""
-    async with tools.pool.connection() as db, db.transaction():
+    async with tools.transaction() as db:
         await analyses.lock_session(db, session)
         if await analyses.transcript(db, session) != transcript:
             raise TranscriptChangedError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,15 +11,26 @@ from procrastinate import JobContext
 from psycopg_pool import AsyncConnectionPool
 
 from agent.jobs.llm import Llm
+from persistence.analyses import Connection
+from persistence.database import translated
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    pool: AsyncConnectionPool
-    """Shared with Procrastinate; a job holds no connection while it waits for the LLM."""
+    pool: AsyncConnectionPool[Connection]
     llm: Llm
 
     @staticmethod
     def of(context: JobContext) -> Tools:
         """Return the tools that the runner gave to this job."""
         return cast("Tools", context.additional_context["tools"])
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A transaction on a connection of the pool; raises PersistenceError.
+
+        None is held while a job waits for the LLM.
+        """
+        with translated():
+            async with self.pool.connection() as db, db.transaction():
+                yield db
