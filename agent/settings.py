@@ -108,6 +108,7 @@ class Settings(BaseSettings):
     lease_renewal_seconds: float = Field(default=10.0, gt=0)
     idle_processes: int | None = Field(default=None, ge=0)
     load_threshold: float = Field(default=0.7, gt=0)
+    worker_host: str = "127.0.0.1"
     worker_port: int = Field(default=0, ge=0, le=65535)
     """The worker's health port; 0 picks a free one."""
     drain_seconds: int = Field(default=3600, ge=0)

@@ -36,13 +36,13 @@ class Reply:
 
     def progress_due(self, now: datetime, *, last: bool = False) -> bool:
         """Return whether what was heard should be journaled now; `last` asks for any remainder."""
-        if self.heard == self.journaled or not self.heard.strip():
+        if self.heard.strip() == self.journaled:
             return False
         return last or self.journaled_at is None or now - self.journaled_at >= PROGRESS_INTERVAL
 
     def journal(self, now: datetime) -> None:
         """Note that what was heard so far is in the journal."""
-        self.journaled, self.journaled_at = self.heard, now
+        self.journaled, self.journaled_at = self.heard.strip(), now
 
     def meant(self, heard: str) -> str | None:
         """Return what was generated where it differs from what was `heard`, else None."""

@@ -1,0 +1,35 @@
+"""What a worker does beside its jobs: each task has an owner that logs its failure and goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+
+RESTART_SECONDS = 1.0
+
+log = structlog.get_logger("coach.worker")
+
+
+@asynccontextmanager
+async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+    """Run `tasks` by name inside the block; on leaving it they are cancelled and awaited."""
+    async with asyncio.TaskGroup() as group:
+        started = [group.create_task(_kept(name, run), name=name) for name, run in tasks.items()]
+        try:
+            yield
+        finally:
+            for task in started:
+                task.cancel()
+
+
+async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run until cancelled: what fails, or returns, is started again."""
+    while True:
+        try:
+            await run()
+        except Exception as error:  # whatever failed, the others and the calls go on
+            log.exception("background_failed", task=name, error=type(error).__name__)
+        await asyncio.sleep(RESTART_SECONDS)

@@ -1,0 +1,31 @@
+"""Stopping a worker: the first SIGTERM or SIGINT asks, the second one hurries."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import structlog
+
+log = structlog.get_logger("coach.worker")
+
+
+class Stop:
+    """Two events, set by signals to this process."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def install(self) -> None:
+        """Take SIGTERM and SIGINT of this process."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.ask)
+
+    def ask(self) -> None:
+        """Ask to stop; asked again, hurry."""
+        if self.asked.is_set():
+            self.hurried.set()
+        self.asked.set()
+        log.info("stop_asked", hurried=self.hurried.is_set())
