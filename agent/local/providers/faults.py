@@ -10,9 +10,10 @@
      "status": 500}                of a status
 
 A pass at `connect` is a request, or the opening of a websocket; at `result` it is the first piece
-of an answer (LLM, TTS), a final segment (STT), or a response (Realtime). A `status` is always at
-`connect`; the others are at `result` unless told. `GET /control` gives the faults with their counts
-left, `DELETE /control` ends them. `GET /control/log?after=<n>` gives the log from its entry n on.
+of an answer (LLM, TTS), a final segment (STT), or a response that has begun (Realtime). A `status`
+is always at `connect`; the others are at `result` unless told. `GET /control` gives the faults with
+their counts left, `DELETE /control` ends them. `GET /control/log?after=<n>` gives the log from its
+entry n on.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ WIRE = web.AppKey("wire", Wire)
 class ProtocolError(Exception):
     """The client sent what the protocol does not have."""
 
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """The provider's own name for the error, where its client looks at it."""
+
 
 def error_body(message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
     """Return an error as OpenAI's API words it."""
