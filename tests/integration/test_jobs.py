@@ -19,12 +19,15 @@ from aiohttp import web
 from procrastinate import App, PsycopgConnector
 from psycopg.rows import scalar_row
 
-from agent.jobs import after_session, llm, runner
+from agent.jobs import after_session, llm, runner, summary
 from agent.jobs import app as jobs_app
 from agent.jobs.llm import Llm
 from agent.jobs.tools import Tools
+from agent.local.providers import summary as stand_in
+from agent.local.providers.brain import Message
 from agent.settings import Settings
 from persistence import database
+from persistence.analyses import TranscriptTurn
 from persistence.models import new_id
 
 CANARY = "marmalade zeppelin umbrella"
@@ -409,6 +412,21 @@ async def test_what_was_said_is_in_no_log_and_in_no_job(
         if len(word) > 4:
             assert word not in logged
             assert word not in stored
+
+
+async def test_the_offline_stand_in_gives_a_summary_that_only_quotes() -> None:
+    long = "word by word " * 30
+    turns = tuple(
+        TranscriptTurn(seq, role, text)
+        for seq, (role, text) in enumerate([*SAID, ("client", long)], start=1)
+    )
+    material = Message("user", summary.rendered(turns))
+
+    answer = stand_in.fill(summary.Summary.model_json_schema(), [material])
+    kept = summary.checked(summary.Summary.model_validate_json(answer), turns)
+
+    assert [statement.turn for statement in kept] == [2, 4, 6]
+    assert kept[0].text.endswith("the client said “I keep putting off the hard phone calls.”.")
 
 
 async def test_the_job_of_a_dead_worker_is_put_back_and_one_tried_too_often_fails(
