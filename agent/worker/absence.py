@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 
 from livekit import rtc
+from livekit.agents import JobContext
 
 from agent.worker.ending import ROOM_GONE, Ending
+from agent.worker.presence import Arrival
 from agent.worker.scribe import Scribe
 from persistence.events import EndReason
 
@@ -29,12 +31,14 @@ class Absence:
         self._timer: asyncio.TimerHandle | None = None
         self._identity = ""
 
-    def watch(self, room: rtc.Room, identity: str) -> None:
-        """Watch `identity` leave `room` and come back."""
-        self._identity = identity
-        room.on("participant_connected", self._came)
-        room.on("participant_disconnected", self._went)
-        if identity not in room.remote_participants:
+    def watch(self, ctx: JobContext, client: Arrival) -> None:
+        """Watch `client` leave the room and come back."""
+        if ctx.is_fake_job():
+            return
+        self._identity = client.identity
+        ctx.room.on("participant_connected", self._came)
+        ctx.room.on("participant_disconnected", self._went)
+        if self._identity not in ctx.room.remote_participants:
             self._lose()  # gone between joining and now
 
     def _came(self, participant: rtc.RemoteParticipant) -> None:

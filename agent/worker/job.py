@@ -10,7 +10,6 @@ from uuid import UUID
 
 import structlog
 import uuid_utils.compat as uuids
-from livekit import rtc
 from livekit.agents import (
     AgentSession,
     AutoSubscribe,
@@ -29,8 +28,8 @@ from agent.worker.coach import Coach, HeardText
 from agent.worker.ending import Ending
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
-from agent.worker.people import Person, person_of
-from agent.worker.presence import another_agent, wait_for_client
+from agent.worker.people import Person
+from agent.worker.presence import Arrival, another_agent, wait_for_client
 from agent.worker.recorder import Recorder, Utterance
 from agent.worker.scribe import Scribe
 from persistence.events import Started
@@ -56,6 +55,7 @@ class CoachSession:
     scribe: Scribe
     in_flight: SpeechInFlight
     ending: Ending
+    absence: Absence
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class CoachJob:
         await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
         if another_agent(ctx.room, self.settings.agent_name):
             return ctx.shutdown("another agent is here")
-        client = await wait_for_client(ctx.room)
+        client = await wait_for_client(ctx)
         if client is None:
             return ctx.shutdown("nobody came")
         session = self._open_session(ctx, client)
@@ -85,11 +85,8 @@ class CoachJob:
         listen(session.voice, session.scribe)
         session.in_flight.follow(session.voice)
         session.ending.watch()
-        absence = Absence(
-            session.ending, session.scribe, grace_seconds=self.settings.client_grace_seconds
-        )
-        absence.watch(ctx.room, client.identity)
-        await self._start_voice(ctx, session, client.identity)
+        session.absence.watch(ctx, client)
+        await self._start_voice(ctx, session, client)
         await session.ending.voice_started()
         return None
 
@@ -103,10 +100,9 @@ class CoachJob:
         level = log.info if durable else log.error
         level("session_ended", session_id=str(session.id), durable=durable)
 
-    def _open_session(self, ctx: JobContext, participant: rtc.RemoteParticipant) -> CoachSession:
+    def _open_session(self, ctx: JobContext, arrival: Arrival) -> CoachSession:
         session_id = uuids.uuid7()
         structlog.contextvars.bind_contextvars(session_id=str(session_id))
-        client = person_of(participant.identity, participant.attributes)
         options = session_options(
             self.settings,
             room_metadata=ctx.job.room.metadata,
@@ -116,13 +112,14 @@ class CoachJob:
         journal = JournalWriter.create(
             self.journal_folder, session_id, max_bytes=self.settings.journal_max_bytes
         )
-        scribe = Scribe(Recorder(client, options.language), journal)
+        scribe = Scribe(Recorder(arrival.person, options.language), journal)
         voice = voices.make_voice(self.settings, options)
         in_flight = SpeechInFlight(scribe)
         ending = Ending(ctx, voice, scribe, in_flight)
+        absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
         prompt = prompts.load(options.prompt)
         session = CoachSession(
-            session_id, client, options, prompt, voice, scribe, in_flight, ending
+            session_id, arrival.person, options, prompt, voice, scribe, in_flight, ending, absence
         )
         ctx.proc.userdata[_SESSION] = session
         return session
@@ -152,7 +149,7 @@ class CoachJob:
                 )
             )
 
-    async def _start_voice(self, ctx: JobContext, session: CoachSession, identity: str) -> None:
+    async def _start_voice(self, ctx: JobContext, session: CoachSession, client: Arrival) -> None:
         heard = HeardText(session.scribe)
         heard.follow(session.voice)
         coach = Coach(
@@ -163,7 +160,7 @@ class CoachJob:
         await session.voice.start(
             coach,
             room=ctx.room,
-            room_options=voices.room_options(identity, heard, _typed),
+            room_options=voices.room_options(client.identity, heard, _typed),
             record=False,
         )
         if session.options.pipeline is Pipeline.REALTIME:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from livekit import rtc
+from livekit.agents import JobContext
 from livekit.agents.types import ATTRIBUTE_AGENT_NAME, ATTRIBUTE_AGENT_STATE
 
-from agent.worker.people import person_of
+from agent.worker.people import Person, person_of
 from persistence.events import Role
 
 PEOPLE = frozenset(
@@ -20,14 +22,35 @@ PEOPLE = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """A client who is there: the identity as LiveKit knows it, and who that is to us."""
+
+    identity: str
+    person: Person
+
+
+CONSOLE = Arrival("console", person_of("console", {}))
+"""Who talks in `coach console`: it has no room and no participants."""
+
+
 def is_client(participant: rtc.RemoteParticipant) -> bool:
     """Return whether `participant` is a person, and the one who is coached."""
     person = person_of(participant.identity, participant.attributes)
     return participant.kind in PEOPLE and person.role is Role.CLIENT
 
 
-async def wait_for_client(room: rtc.Room) -> rtc.RemoteParticipant | None:
+async def wait_for_client(ctx: JobContext) -> Arrival | None:
     """Return the first client in the room, as soon as one is there; None if the room goes first."""
+    if ctx.is_fake_job():
+        return CONSOLE
+    participant = await _first_client(ctx.room)
+    if participant is None:
+        return None
+    return Arrival(participant.identity, person_of(participant.identity, participant.attributes))
+
+
+async def _first_client(room: rtc.Room) -> rtc.RemoteParticipant | None:
     arrival: asyncio.Future[rtc.RemoteParticipant | None] = (
         asyncio.get_running_loop().create_future()
     )

@@ -1,4 +1,4 @@
-"""The worker: LiveKit's server loop and its job processes, and beside it whatever keeps its promise.
+"""The worker: LiveKit's server loop and its job processes, and beside it what keeps the promise.
 
 The parent process never touches audio. It ships the journals of its jobs to Postgres, says that it
 is alive, ends what dead jobs and dead workers left, and calls agents for clients who wait alone. On
@@ -29,9 +29,6 @@ def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
     """Return LiveKit's server for `job`, not yet running."""
     _quiet_environment(settings)
     unlimited = settings.load_threshold >= UNLIMITED_LOAD
-    idle = (
-        {} if settings.idle_processes is None else {"num_idle_processes": settings.idle_processes}
-    )
     server = AgentServer(
         ws_url=settings.livekit_url,
         api_key=settings.livekit_api_key,
@@ -44,8 +41,9 @@ def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
         setup_fnc=job.set_up,
         preload_modules=["agent.worker.job"],
         log_level=settings.log_level,
-        **idle,
     )
+    if settings.idle_processes is not None:
+        server.update_options(num_idle_processes=settings.idle_processes)
     server.rtc_session(job.run, agent_name=settings.agent_name, on_session_end=job.finish)
     return server
 
