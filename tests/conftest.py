@@ -13,10 +13,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from local_livekit import livekit
 from psycopg import sql
 
 from agent.local import postgres
 from agent.settings import Settings
+
+__all__ = ["livekit"]
 
 THE_DEVELOPERS_OWN = re.compile(
     r"(LIVEKIT|OPENAI|DEEPGRAM|COACH|PG)\w*|DATABASE_URL|(HTTPS?|ALL|NO|WSS?|FTP)_PROXY",
