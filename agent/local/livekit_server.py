@@ -37,7 +37,8 @@ BUILD_DEADLINE = 1800.0
 """Seconds; 80 on two cores, and slow networks fetch for longer."""
 START_DEADLINE = 20.0
 START_ATTEMPTS = 3
-OK = 200
+OK, UNAUTHORIZED = 200, 401
+ADDRESS_IN_USE = "address already in use"
 LIST_ROOMS = "/twirp/livekit.RoomService/ListRooms"
 
 Report = Callable[[str], None]
@@ -152,10 +153,11 @@ def _start(
     )
 
     def ready() -> bool:
-        # with a port taken it lingers for 10 s before it ends
-        if "address already in use" in "\n".join(child.output()):
+        status = _status(port, credentials)
+        if status == UNAUTHORIZED or ADDRESS_IN_USE in "\n".join(child.output()):
+            # ours does not say so before it has lingered for 10 s
             raise _PortTakenError(child, why="found a port taken")
-        return _knows(port, credentials)
+        return status == OK
 
     try:
         processes.wait_until(ready, child, START_DEADLINE, pause)
@@ -165,12 +167,12 @@ def _start(
     return LiveKitServer(child, f"ws://{HOST}:{port}", credentials)
 
 
-def _knows(port: int, credentials: Credentials) -> bool:
-    """Return whether the server that answers at `port` is the one with these credentials."""
+def _status(port: int, credentials: Credentials) -> int | None:
+    """Return what the server at `port` answers to these credentials: another one refuses them."""
     token = api.AccessToken(credentials.key, credentials.secret).with_grants(
         api.VideoGrants(room_list=True)
     )
-    return loopback.status(port, LIST_ROOMS, token.to_jwt()) == OK
+    return loopback.status(port, LIST_ROOMS, token.to_jwt())
 
 
 def _configuration(port: int, log_level: str) -> dict[str, object]:
