@@ -10,11 +10,12 @@ import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import psycopg
 import pytest
+import structlog
 from aiohttp import web
 from procrastinate import App, PsycopgConnector
 from psycopg.rows import scalar_row
@@ -26,7 +27,7 @@ from agent.jobs.tools import Tools
 from agent.local.providers import summary as stand_in
 from agent.local.providers.brain import Message
 from agent.settings import Settings
-from persistence import database
+from persistence import database, migrate
 from persistence.analyses import TranscriptTurn
 from persistence.models import new_id
 
@@ -111,9 +112,8 @@ class Jobs:
     db: psycopg.AsyncConnection
 
     async def run_due(self) -> None:
-        """Run until nothing is due; a job behind another's lock takes a second round."""
-        due = "status = 'todo' AND (scheduled_at IS NULL OR scheduled_at <= now())"
-        while await self.value(f"SELECT count(*) FROM procrastinate_jobs WHERE {due}"):
+        """Run what is due; a job behind another's lock takes a second round."""
+        for _ in range(2):
             await runner.serve(self.app, self.tools, wait=False)
 
     async def run_retries(self) -> None:
@@ -490,6 +490,27 @@ async def test_the_runner_is_woken_by_a_commit_and_outlives_the_loss_of_its_conn
         second = await jobs.session(SAID)
         await jobs.defer(second)
         await until(lambda: jobs.summary(second), SUMMARY)
+
+
+async def test_the_runner_outlives_a_database_that_cannot_serve_it_yet(
+    empty_database_url: str, scripted: ScriptedLlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "RESTART_SECONDS", 0.1)
+    with structlog.testing.capture_logs() as logged:
+        async with running(empty_database_url, scripted):
+            await until(lambda: _said(logged, "jobs_interrupted"), wanted=True)
+            await asyncio.to_thread(migrate.upgrade, empty_database_url)
+            async with await psycopg.AsyncConnection.connect(
+                empty_database_url, autocommit=True
+            ) as db:
+                jobs = Jobs(jobs_app.build(PsycopgConnector()), cast("Tools", None), db)
+                session = await jobs.session(SAID)
+                await jobs.defer(session)
+                await until(lambda: jobs.summary(session), SUMMARY)
+
+
+async def _said(logged: list[Any], event: str) -> bool:
+    return any(entry["event"] == event for entry in logged)
 
 
 async def test_a_cancelled_runner_lets_its_job_end_and_leaves_no_worker_behind(
