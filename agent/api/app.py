@@ -1,0 +1,95 @@
+"""The HTTP application: routes by topic, one shape of error, everything opened at its start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import PlainTextResponse
+
+from agent.api import errors, health, resources, rooms, tokens, transcripts
+from agent.api.edge import Edge
+from agent.settings import Settings
+
+log = structlog.get_logger("coach.api")
+
+TITLE = "voice-coach"
+VERSION = "1"
+SUMMARY = "Sessions of an AI voice coach: rooms, tokens, transcripts, health."
+WELCOME = """voice-coach: an AI coach that is spoken with.
+
+This is its API. What it answers: /openapi.json
+It wants a key: Authorization: Bearer <key>, from `coach keys create`.
+To join a room, ask POST /api/livekit/token with a key that has that room.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; `settings` must have LiveKit and the database.
+
+    Its start raises DatabaseUnavailableError, or SchemaOutdatedError on another version's schema.
+    """
+    app = FastAPI(
+        title=TITLE,
+        version=VERSION,
+        summary=SUMMARY,
+        docs_url=None,  # its page loads scripts from a content delivery network
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(settings),
+    )
+    for topic in (health, transcripts, rooms, tokens):
+        app.include_router(topic.router)
+    app.add_api_route("/", _welcome, include_in_schema=False)
+    app.add_middleware(Edge)
+    errors.install(app)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    return app
+
+
+def _lifespan(
+    settings: Settings,
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with resources.opened(settings) as opened, _recording(opened):
+            app.state.resources = opened
+            yield
+
+    return lifespan
+
+
+@asynccontextmanager
+async def _recording(opened: resources.Resources) -> AsyncIterator[None]:
+    """Record checks for as long as this is open; a failure of it is logged, not served."""
+    task = asyncio.create_task(health.record_regularly(opened), name="health-checks")
+    try:
+        yield
+    finally:
+        task.cancel()
+        (outcome,) = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(outcome, asyncio.CancelledError):
+            log.error("checks_stopped", error_type=type(outcome).__name__)
+
+
+async def _welcome() -> PlainTextResponse:
+    """Say what this is, to a person."""
+    return PlainTextResponse(WELCOME)
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description; what cannot be validated is a 400 here, never a 422."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=TITLE, version=VERSION, summary=SUMMARY, routes=app.routes)
+        for path in schema["paths"].values():
+            for operation in path.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            schema["components"]["schemas"].pop(name, None)
+        app.openapi_schema = schema
+    return app.openapi_schema

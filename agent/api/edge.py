@@ -1,0 +1,116 @@
+"""The outermost layer: an id for each request, a bounded body, one log line, and no bare failure.
+
+The log names a route by its template: a path or a query may hold a name or what someone said.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agent.api import errors
+from agent.api.shapes import MAX_BODY_BYTES
+
+log = structlog.get_logger("coach.api")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+
+class Edge:
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            try:
+                await self._answer(scope, receive, exchange)
+            finally:
+                exchange.log()
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        body = await _whole_body(scope, receive)
+        if body is None:
+            details = f"a body has at most {MAX_BODY_BYTES} bytes"
+            answer = errors.response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, details)
+            await answer(scope, receive, exchange.send)
+            return
+        try:
+            await self.app(scope, _replayed(body, receive), exchange.send)
+        except Exception:
+            log.exception("request_failed")
+            if exchange.status is not None:
+                raise  # half an answer cannot be taken back: the server cuts the connection
+            details = f"see the log for request {exchange.request_id}"
+            answer = errors.response(HTTPStatus.INTERNAL_SERVER_ERROR, details)
+            await answer(scope, receive, exchange.send)
+
+
+class _Exchange:
+    """One request with its answer."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        given = Headers(scope=scope).get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.status: int | None = None
+        self._scope = scope
+        self._send = send
+        self._began = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["x-request-id"] = self.request_id
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+    def log(self) -> None:
+        route = getattr(self._scope.get("route"), "path", None)
+        log.info(
+            "request",
+            method=self._scope["method"],
+            route=route,
+            status=self.status,
+            milliseconds=round((time.monotonic() - self._began) * 1000, 1),
+        )
+
+
+async def _whole_body(scope: Scope, receive: Receive) -> bytes | None:
+    """Return the request's body, None if it is too large; what is announced is not waited for."""
+    announced = Headers(scope=scope).get("content-length", "0")
+    if announced.isdecimal() and int(announced[:20]) > MAX_BODY_BYTES:
+        return None
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY_BYTES:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives `body` once, then whatever the server says."""
+    given = False
+
+    async def replay() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay

@@ -1,0 +1,172 @@
+"""A session's rows as the dashboards know them: sessions in a list, messages in a transcript.
+
+The AI has no user: it is `ai-agent`, "AI Coach". An imported session has no turns but one text,
+whose lines become messages.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+from uuid import UUID
+
+from pydantic import Field, JsonValue
+
+from agent.api.shapes import SessionStatus, Shape, Time, example
+from persistence import legacy, transcripts
+from persistence.events import Role
+from persistence.transcripts import SessionRow, TurnRow
+
+AI_ID = "ai-agent"
+AI_NAME = "AI Coach"
+
+_SESSION_EXAMPLE: JsonValue = {
+    "id": "01934d3a-8d5e-7c1a-9b1e-0f4a5c6d7e8f",
+    "clientId": "01934d3a-0000-7000-8000-000000000001",
+    "clientName": "Ada",
+    "startTime": "2026-11-21T09:00:00.000Z",
+    "endTime": "2026-11-21T09:31:30.000Z",
+    "durationMinutes": 32,
+    "messageCount": 84,
+    "status": "completed",
+    "completeness": "complete",
+    "roomName": "demo",
+}
+_MESSAGE_EXAMPLE: JsonValue = {
+    "id": "01934d3a-9f00-7c1a-9b1e-0f4a5c6d7e8f",
+    "sessionId": "01934d3a-8d5e-7c1a-9b1e-0f4a5c6d7e8f",
+    "speakerId": "ai-agent",
+    "speakerName": "AI Coach",
+    "speakerRole": "ai",
+    "content": "What would a good week",
+    "timestamp": "2026-11-21T09:00:04.120Z",
+    "endTime": "2026-11-21T09:00:05.480Z",
+    "seq": 2,
+    "interrupted": True,
+    "generatedContent": "What would a good week look like?",
+    "source": "voice",
+}
+
+
+class Session(Shape):
+    id: UUID
+    client_id: str = Field(description="The user's id, else the identity; empty if unknown.")
+    client_name: str = Field(description="Empty if unknown.")
+    coach_id: str | None = None
+    coach_name: str | None = None
+    start_time: Time
+    end_time: Time | None = None
+    duration_minutes: int = Field(description="Whole minutes, halves up; so far, while active.")
+    message_count: int
+    status: SessionStatus
+    completeness: str | None = Field(None, description="complete, recovered or partial.")
+    room_name: str | None = None
+
+    model_config = example(_SESSION_EXAMPLE)
+
+
+class Message(Shape):
+    id: str
+    session_id: UUID
+    speaker_id: str
+    speaker_name: str
+    speaker_role: Role
+    content: str = Field(description="What was said; of the AI, what was really heard.")
+    timestamp: Time
+    confidence: float | None = Field(None, description="Of the recogniser, 0 to 1.")
+    end_time: Time | None = None
+    seq: int | None = Field(None, description="The order of recording in the session, from 1.")
+    interrupted: bool | None = None
+    generated_content: str | None = Field(None, description="What the AI meant to say.")
+    language: str | None = None
+    source: str | None = Field(None, description="voice, text or tool.")
+    metrics: dict[str, Any] | None = Field(None, description="Latencies, in seconds.")
+
+    model_config = example(_MESSAGE_EXAMPLE)
+
+
+def session_fields(row: SessionRow) -> dict[str, Any]:
+    """Return the fields of a `Session`."""
+    return {
+        "id": row.id,
+        "client_id": _id(row.client_id, row.client_identity) or "",
+        "client_name": _client_name(row) or "",
+        "coach_id": _id(row.coach_id, row.coach_identity),
+        "coach_name": _coach_name(row),
+        "start_time": row.started_at,
+        "end_time": row.ended_at,
+        "duration_minutes": transcripts.whole_minutes(row.duration_seconds),
+        "message_count": row.turn_count or len(legacy.parse(row.legacy_transcript or "")),
+        "status": row.status,
+        "completeness": row.completeness,
+        "room_name": row.room_name,
+    }
+
+
+def of_session(row: SessionRow, turns: list[TurnRow]) -> list[Message]:
+    """Return what was said in the session, in order."""
+    if turns or row.legacy_transcript is None:
+        return [_of_turn(row, turn) for turn in turns]
+    return [_of_line(row, line) for line in legacy.parse(row.legacy_transcript)]
+
+
+def _of_turn(row: SessionRow, turn: TurnRow) -> Message:
+    role = Role(turn.role)
+    speaker_id, speaker_name = _speaker(row, role)
+    if role is not Role.AI:
+        speaker_id = _id(turn.user_id, turn.speaker_identity) or speaker_id
+        name = transcripts.name_of(turn.display_name, turn.email, turn.speaker_identity)
+        speaker_name = name or speaker_name
+    return Message(
+        id=str(turn.id),
+        session_id=row.id,
+        speaker_id=speaker_id,
+        speaker_name=speaker_name,
+        speaker_role=role,
+        content=turn.text,
+        timestamp=turn.started_at,
+        confidence=turn.confidence,
+        end_time=turn.ended_at,
+        seq=turn.seq,
+        interrupted=turn.interrupted,
+        generated_content=turn.generated_text,
+        language=turn.language,
+        source=turn.source,
+        metrics=turn.metrics,
+    )
+
+
+def _of_line(row: SessionRow, line: legacy.LegacyMessage) -> Message:
+    speaker_id, speaker_name = _speaker(row, line.role)
+    return Message(
+        id=f"legacy-{row.id}-{line.line}",
+        session_id=row.id,
+        speaker_id=speaker_id,
+        speaker_name=speaker_name,
+        speaker_role=line.role,
+        content=line.text,
+        timestamp=row.started_at,
+    )
+
+
+def _speaker(row: SessionRow, role: Role) -> tuple[str, str]:
+    """Return id and name of whoever has `role` in the session; empty if unknown."""
+    match role:
+        case Role.AI:
+            return AI_ID, AI_NAME
+        case Role.CLIENT:
+            return _id(row.client_id, row.client_identity) or "", _client_name(row) or ""
+        case Role.COACH:
+            return _id(row.coach_id, row.coach_identity) or "", _coach_name(row) or ""
+    assert_never(role)
+
+
+def _id(user_id: UUID | None, identity: str | None) -> str | None:
+    return str(user_id) if user_id else identity
+
+
+def _client_name(row: SessionRow) -> str | None:
+    return transcripts.name_of(row.client_display_name, row.client_email, row.client_identity)
+
+
+def _coach_name(row: SessionRow) -> str | None:
+    return transcripts.name_of(row.coach_display_name, row.coach_email, row.coach_identity)

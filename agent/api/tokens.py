@@ -1,0 +1,163 @@
+"""LiveKit's standard token endpoint, as its client SDKs call it.
+
+A caller gets what their key says and nothing that they ask for: who they are, which role, which
+rooms. The agent is dispatched by the room's configuration in the token, which LiveKit applies only
+when the join makes the room: whoever comes first, one agent comes.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from google.protobuf.json_format import ParseDict, ParseError
+from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from pydantic import BaseModel, Field, JsonValue
+
+from agent.api.auth import Scope, needs
+from agent.api.errors import ApiError, documented
+from agent.api.resources import The
+from agent.api.shapes import Name, example
+from agent.settings import Settings
+from agent.worker.people import person_of
+from persistence.events import Role
+from persistence.keys import Key
+
+router = APIRouter(prefix="/api/livekit", tags=["rooms"])
+
+LIFETIME = timedelta(minutes=10)
+EMPTY_SECONDS = 600
+
+
+class WantedToken(BaseModel):
+    """LiveKit's request; every field may be left out."""
+
+    room_name: Name | None = None
+    participant_identity: str | None = Field(None, description="Only the key's own.")
+    participant_name: str | None = Field(None, description="Only the user's own.")
+    participant_metadata: str | None = Field(None, description="None may be given.")
+    participant_attributes: dict[str, str] | None = Field(None, description="Only the key's own.")
+    room_config: dict[str, Any] | None = Field(
+        None, description="At most the dispatch that the token has anyway."
+    )
+
+    model_config = example({"room_name": "demo"})
+
+
+_TOKEN: JsonValue = {"server_url": "wss://livekit.example", "participant_token": "eyJhbGciOi…"}
+
+
+class Token(BaseModel):
+    server_url: str
+    participant_token: str
+
+    model_config = example(_TOKEN)
+
+
+@router.post("/token", status_code=201, responses=documented(400, 401, 403, 413, 503))
+async def create_token(
+    resources: The,
+    caller: Annotated[Key, Depends(needs(Scope.CLIENT, Scope.COACH))],
+    wanted: WantedToken | None = None,
+) -> Token:
+    """Give the caller a token for one of their rooms. It lives for ten minutes."""
+    wanted = wanted or WantedToken()
+    settings = resources.settings
+    identity, role = _identity(caller), _role(caller)
+    attributes = _attributes(identity, role, caller)
+    room = _room(caller, wanted)
+    _refuse_other(caller, wanted, attributes)
+    _refuse_other_room_config(settings, wanted.room_config)
+    token = _token(settings, identity, room, attributes)
+    if caller.display_name:
+        token = token.with_name(caller.display_name)
+    return Token(server_url=_websocket_url(settings), participant_token=token.to_jwt())
+
+
+def _forbidden(details: str) -> ApiError:
+    return ApiError(HTTPStatus.FORBIDDEN, details)
+
+
+def _identity(caller: Key) -> str:
+    if not caller.identity:
+        raise _forbidden("this key belongs to nobody who could join a room")
+    return caller.identity
+
+
+def _role(caller: Key) -> Role:
+    return Role.COACH if Scope.COACH in caller.scopes else Role.CLIENT
+
+
+def _attributes(identity: str, role: Role, caller: Key) -> dict[str, str]:
+    known = {"role": role.value}
+    user = str(caller.user_id) if caller.user_id else person_of(identity, known).user
+    return known | {"user_id": user or identity}
+
+
+def _room(caller: Key, wanted: WantedToken) -> str:
+    """Return the room to join: the one asked for if the key has it, else the only one it has."""
+    if caller.rooms is None and Scope.COACH not in caller.scopes:
+        raise _forbidden("this key has no room")
+    if wanted.room_name is not None:
+        if caller.rooms is not None and wanted.room_name not in caller.rooms:
+            raise _forbidden("this key does not have that room")
+        return wanted.room_name
+    if caller.rooms is None or len(caller.rooms) != 1:
+        raise ApiError(HTTPStatus.BAD_REQUEST, "room_name is missing")
+    return caller.rooms[0]
+
+
+def _refuse_other(caller: Key, wanted: WantedToken, attributes: dict[str, str]) -> None:
+    if wanted.participant_identity and wanted.participant_identity != caller.identity:
+        raise _forbidden("participant_identity is the key's")
+    if wanted.participant_name and wanted.participant_name != caller.display_name:
+        raise _forbidden("participant_name is the user's")
+    if wanted.participant_metadata:
+        raise _forbidden("participant_metadata cannot be given")
+    if (wanted.participant_attributes or {}).items() - attributes.items():
+        raise _forbidden("participant_attributes are the key's")
+
+
+def _refuse_other_room_config(settings: Settings, given: dict[str, Any] | None) -> None:
+    """Refuse a configuration that is more than the dispatch that every token has."""
+    try:
+        wanted = ParseDict(given or {}, RoomConfiguration())
+    except (ParseError, RecursionError, ValueError):
+        raise ApiError(HTTPStatus.BAD_REQUEST, "room_config is not LiveKit's") from None
+    only_dispatch = RoomConfiguration(agents=[_dispatch(settings)])
+    if wanted not in (RoomConfiguration(), only_dispatch):
+        raise _forbidden("room_config is this installation's")
+
+
+def _dispatch(settings: Settings) -> RoomAgentDispatch:
+    return RoomAgentDispatch(agent_name=settings.agent_name)
+
+
+def _token(settings: Settings, identity: str, room: str, attributes: dict[str, str]) -> AccessToken:
+    secret = settings.livekit_api_secret
+    grants = VideoGrants(
+        room_join=True,
+        room=room,
+        can_publish=True,
+        can_publish_sources=["microphone"],
+        can_publish_data=True,
+        can_subscribe=True,
+        can_update_own_metadata=False,
+    )
+    config = RoomConfiguration(empty_timeout=EMPTY_SECONDS, agents=[_dispatch(settings)])
+    return (
+        AccessToken(settings.livekit_api_key, secret.get_secret_value() if secret else None)
+        .with_identity(identity)
+        .with_ttl(LIFETIME)
+        .with_grants(grants)
+        .with_attributes(attributes)
+        .with_room_config(config)
+    )
+
+
+def _websocket_url(settings: Settings) -> str:
+    """Return LiveKit's URL as its clients take it."""
+    url = settings.livekit_url or ""
+    return "ws" + url.removeprefix("http") if url.startswith("http") else url

@@ -1,0 +1,124 @@
+"""API keys: shown once, stored as a hash, each saying who its caller is and what it may do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from persistence.models import new_id
+
+Connection = AsyncConnection[Any]
+
+PREFIX = "vck_"
+_SHAPE = re.compile(r"vck_[A-Za-z0-9_-]{43}")
+TOUCH_SECONDS = 60
+"""How old a noted last use may be before a new one is written."""
+
+_COLUMNS = """
+    k.id, k.name, k.scopes, k.identity, k.rooms, k.user_id, u.display_name,
+    k.created_at, k.expires_at, k.last_used_at, k.revoked_at
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    id: UUID
+    name: str
+    scopes: list[str]
+    identity: str | None
+    """Who its caller is in a room."""
+    rooms: list[str] | None
+    """The rooms that its caller may join; null for any."""
+    user_id: UUID | None
+    display_name: str | None
+    """Its user's."""
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    name: str
+    scopes: list[str]
+    identity: str | None = None
+    rooms: list[str] | None = None
+    lifetime: timedelta | None = None
+
+
+def generate() -> str:
+    """Return a new key: 32 random bytes behind a prefix by which a leaked one can be found."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(key: str) -> bytes:
+    """Return what is stored of a key. 256 random bits need no salt and no slow hash."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+async def create(db: Connection, key: str, new: NewKey) -> UUID:
+    """Store `key`; its identity is linked to the user who has it. Return the key's id."""
+    query = """
+        INSERT INTO api_keys (id, name, key_hash, scopes, identity, rooms, user_id, expires_at)
+        VALUES (%(id)s, %(name)s, %(hash)s, %(scopes)s, %(identity)s, %(rooms)s,
+                (SELECT id FROM users WHERE identity = %(identity)s),
+                now() + %(lifetime)s::interval)
+    """
+    values = {
+        "id": new_id(),
+        "name": new.name,
+        "hash": hash_of(key),
+        "scopes": new.scopes,
+        "identity": new.identity,
+        "rooms": new.rooms,
+        "lifetime": new.lifetime,
+    }
+    await db.execute(query, values)
+    return UUID(str(values["id"]))
+
+
+async def find(db: Connection, key: str) -> Key | None:
+    """Return whose key this is, None if it is unknown, expired or revoked."""
+    if not _SHAPE.fullmatch(key):
+        return None
+    query = f"""
+        SELECT {_COLUMNS} FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
+        WHERE k.key_hash = %s AND k.revoked_at IS NULL
+          AND (k.expires_at IS NULL OR k.expires_at > now())
+    """  # noqa: S608 - the columns are a constant
+    async with db.cursor(row_factory=class_row(Key)) as cursor:
+        return await (await cursor.execute(query, (hash_of(key),))).fetchone()
+
+
+async def note_use(db: Connection, key_id: UUID) -> None:
+    """Note that the key was used, unless that was noted within the last minute."""
+    query = """
+        UPDATE api_keys SET last_used_at = now() WHERE id = %s
+          AND (last_used_at IS NULL OR last_used_at < now() - %s * interval '1 second')
+    """
+    await db.execute(query, (key_id, TOUCH_SECONDS))
+
+
+async def listed(db: Connection) -> list[Key]:
+    """Return all keys, newest first, revoked and expired ones too."""
+    query = f"""
+        SELECT {_COLUMNS} FROM api_keys k LEFT JOIN users u ON u.id = k.user_id
+        ORDER BY k.created_at DESC, k.id DESC
+    """  # noqa: S608 - the columns are a constant
+    async with db.cursor(row_factory=class_row(Key)) as cursor:
+        return await (await cursor.execute(query)).fetchall()
+
+
+async def revoke(db: Connection, key_id: UUID) -> bool:
+    """Revoke the key for good; return False if there is no such key. Revoking twice is one."""
+    query = "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, now()) WHERE id = %s"
+    return (await db.execute(query, (key_id,))).rowcount == 1

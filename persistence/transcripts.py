@@ -1,0 +1,202 @@
+"""Reading sessions with what was said in them, for the API and the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from persistence.events import transcript_sha256
+
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a list is narrowed to; people by their user id or their identity."""
+
+    client: str | None = None
+    coach: str | None = None
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """Not included."""
+    text: str | None = None
+    """Somewhere in what was said, any case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The last session of a page; the next page begins behind it."""
+
+    started_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    id: UUID
+    status: str
+    room_name: str | None
+    appointment_id: UUID | None
+    client_id: UUID | None
+    client_identity: str | None
+    client_display_name: str | None
+    client_email: str | None
+    coach_id: UUID | None
+    coach_identity: str | None
+    coach_display_name: str | None
+    coach_email: str | None
+    pipeline: str | None
+    language: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    duration_seconds: float | None
+    """Of a session that still runs: so far."""
+    end_reason: str | None
+    receipt_turn_count: int | None
+    receipt_sha256: str | None
+    completeness: str | None
+    completeness_reason: str | None
+    ai_summary: str | None
+    turn_count: int
+    legacy_transcript: str | None
+    """Null where there are turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRow:
+    id: UUID
+    seq: int
+    item_id: str
+    role: str
+    speaker_identity: str | None
+    user_id: UUID | None
+    display_name: str | None
+    email: str | None
+    text: str
+    generated_text: str | None
+    interrupted: bool
+    confidence: float | None
+    language: str | None
+    started_at: datetime
+    ended_at: datetime
+    recorded_at: datetime
+    source: str
+    metrics: dict[str, Any]
+
+
+_SESSION = """
+    SELECT s.id, s.status, s.room_name, s.appointment_id,
+           u.id AS client_id, COALESCE(s.client_identity, u.identity) AS client_identity,
+           u.display_name AS client_display_name, u.email AS client_email,
+           c.id AS coach_id, c.identity AS coach_identity,
+           c.display_name AS coach_display_name, c.email AS coach_email,
+           s.pipeline, s.language, s.started_at, s.ended_at,
+           COALESCE(s.duration_seconds, extract(epoch FROM
+               COALESCE(s.ended_at, now()) - s.started_at)::float8) AS duration_seconds,
+           s.end_reason, s.turn_count AS receipt_turn_count,
+           s.transcript_sha256 AS receipt_sha256, s.completeness, s.completeness_reason,
+           s.ai_summary, t.turn_count,
+           CASE WHEN t.turn_count = 0 THEN s.legacy_transcript END AS legacy_transcript
+    FROM sessions s
+    LEFT JOIN users u ON u.id = s.user_id
+    LEFT JOIN users c ON c.id = s.coach_id
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS turn_count FROM turns WHERE session_id = s.id) AS t
+"""
+
+_CONDITIONS = {
+    "client": """(s.user_id::text = lower(%(client)s) OR s.client_identity = %(client)s
+                  OR u.identity = %(client)s)""",
+    "coach": "(s.coach_id::text = lower(%(coach)s) OR c.identity = %(coach)s)",
+    "status": "s.status = %(status)s",
+    "since": "s.started_at >= %(since)s",
+    "until": "s.started_at < %(until)s",
+    "text": r"""(s.legacy_transcript ILIKE %(pattern)s ESCAPE '\' OR EXISTS (
+                  SELECT 1 FROM turns
+                  WHERE session_id = s.id AND text ILIKE %(pattern)s ESCAPE '\'))""",
+    "after": "(s.started_at, s.id) < (%(after_started_at)s, %(after_id)s)",
+}
+
+
+async def page(
+    db: Connection, filters: Filters, *, limit: int, after: Position | None = None
+) -> list[SessionRow]:
+    """Return at most `limit` sessions, newest first, from behind `after` on."""
+    values: dict[str, Any] = {
+        "client": filters.client,
+        "coach": filters.coach,
+        "status": filters.status,
+        "since": filters.since,
+        "until": filters.until,
+        "text": filters.text,
+        "after": after,
+    }
+    conditions = [_CONDITIONS[name] for name, value in values.items() if value is not None]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    values |= {"pattern": _pattern(filters.text or ""), "limit": limit}
+    if after is not None:
+        values |= {"after_started_at": after.started_at, "after_id": after.id}
+    del values["after"]
+    query = f"{_SESSION} {where} ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s"
+    async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
+        return await (await cursor.execute(query, values)).fetchall()
+
+
+def _pattern(text: str) -> str:
+    """Return an ILIKE pattern for `text` anywhere, taken literally."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
+
+
+async def whole(db: Connection, session_id: UUID) -> tuple[SessionRow | None, list[TurnRow]]:
+    """Return a session and its turns as they were at one moment."""
+    async with db.transaction():
+        await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        return await session(db, session_id), await turns(db, session_id)
+
+
+async def session(db: Connection, session_id: UUID) -> SessionRow | None:
+    """Return one session, None if there is none of that id."""
+    async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
+        return await (await cursor.execute(f"{_SESSION} WHERE s.id = %s", (session_id,))).fetchone()
+
+
+async def turns(db: Connection, session_id: UUID) -> list[TurnRow]:
+    """Return the turns of a session as they are read: by `started_at`, then `seq`."""
+    query = """
+        SELECT t.id, t.seq, t.item_id, t.role, t.speaker_identity, t.user_id, u.display_name,
+               u.email, t.text, t.generated_text, t.interrupted, t.confidence, t.language,
+               t.started_at, t.ended_at, t.recorded_at, t.source, t.metrics
+        FROM turns t LEFT JOIN users u ON u.id = t.user_id
+        WHERE t.session_id = %s ORDER BY t.started_at, t.seq, t.id
+    """
+    async with db.cursor(row_factory=class_row(TurnRow)) as cursor:
+        return await (await cursor.execute(query, (session_id,))).fetchall()
+
+
+def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool | None:
+    """Return whether the turns are those that the receipt names; None without a receipt."""
+    if row.receipt_sha256 is None:
+        return None
+    found = transcript_sha256(
+        (t.seq, t.item_id, t.role, t.speaker_identity, t.text, t.interrupted) for t in turns
+    )
+    return found == row.receipt_sha256
+
+
+def name_of(display_name: str | None, email: str | None, identity: str | None) -> str | None:
+    """Return how a person is called: their name, else their e-mail's local part, else identity."""
+    local_part = (email or "").partition("@")[0].strip()
+    return (display_name or "").strip() or local_part or identity
+
+
+def whole_minutes(seconds: float | None) -> int:
+    """Return a duration in minutes, halves up."""
+    return int((seconds or 0.0) / 60 + 0.5)
