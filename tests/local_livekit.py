@@ -29,7 +29,7 @@ def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitServer]
     except (LiveKitServerError, ChildDiedError) as error:
         _give_up(str(error))
     yield server
-    children.stop(server.child, deadline=10)
+    livekit_server.stop(children, server)
 
 
 def _binary(children: Children) -> Path:

@@ -37,6 +37,7 @@ BUILD_DEADLINE = 1800.0
 """Seconds; 80 on two cores, and slow networks fetch for longer."""
 START_DEADLINE = 20.0
 START_ATTEMPTS = 3
+STOP_DEADLINE = 3.0
 OK, UNAUTHORIZED = 200, 401
 ADDRESS_IN_USE = "address already in use"
 LIST_ROOMS = "/twirp/livekit.RoomService/ListRooms"
@@ -135,6 +136,16 @@ def start(
         with contextlib.suppress(_PortTakenError):
             return _start(children, binary, credentials, log_level, pause)
     return _start(children, binary, credentials, log_level, pause)
+
+
+def stop(children: Children, server: LiveKitServer, pause: Pause = processes.pause) -> None:
+    """Stop `server`, whoever is still in its rooms: they are sent away."""
+
+    def insist() -> None:
+        server.child.process.terminate()  # asked once, it waits until everybody has left
+        pause()
+
+    children.stop(server.child, STOP_DEADLINE, insist)
 
 
 class _PortTakenError(ChildDiedError):

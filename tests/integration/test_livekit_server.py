@@ -44,13 +44,16 @@ def path_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def second(livekit: LiveKitServer, tmp_path: Path) -> Iterator[LiveKitServer]:
+def second(livekit: LiveKitServer, children: Children, tmp_path: Path) -> Iterator[LiveKitServer]:
     """Another checkout's server, beside the suite's."""
-    children = Children(tmp_path)
-    binary = Path(psutil.Process(livekit.child.process.pid).exe())
-    server = livekit_server.start(children, binary, livekit_server.credentials(tmp_path))
+    server = start_another(livekit, children, tmp_path)
     yield server
-    children.stop(server.child, deadline=10)
+    livekit_server.stop(children, server)
+
+
+def start_another(livekit: LiveKitServer, children: Children, folder: Path) -> LiveKitServer:
+    binary = Path(psutil.Process(livekit.child.process.pid).exe())
+    return livekit_server.start(children, binary, livekit_server.credentials(folder))
 
 
 def install(folder: Path, name: str, script: str) -> None:
@@ -123,6 +126,20 @@ async def test_two_servers_do_not_collide_and_share_no_key(
         await room.disconnect()
     with pytest.raises(rtc.ConnectError):
         await rtc.Room().connect(second.url, token(livekit.credentials))
+
+
+async def test_it_stops_although_somebody_is_in_a_room(
+    livekit: LiveKitServer, children: Children, tmp_path: Path
+) -> None:
+    """Asked once, a LiveKit server waits for everybody to leave; nobody waits for that here."""
+    server = start_another(livekit, children, tmp_path)
+    gone = asyncio.Event()
+    room = rtc.Room()
+    room.on("disconnected", lambda _: gone.set())
+    await room.connect(server.url, token(server.credentials))
+    await asyncio.to_thread(livekit_server.stop, children, server)
+    assert server.child.process.returncode == 0
+    await asyncio.wait_for(gone.wait(), 20)
 
 
 def test_the_key_is_this_installations_and_kept_to_itself(tmp_path: Path) -> None:
@@ -207,10 +224,9 @@ def test_a_port_that_is_taken_meanwhile_is_replaced(
     free = livekit_server.free_port
     offered = iter([taken])
     monkeypatch.setattr(livekit_server, "free_port", lambda *_: next(offered, None) or free())
-    binary = Path(psutil.Process(livekit.child.process.pid).exe())
-    server = livekit_server.start(children, binary, livekit_server.credentials(tmp_path))
+    server = start_another(livekit, children, tmp_path)
     assert server.url != livekit.url
-    children.stop(server.child, deadline=10)
+    livekit_server.stop(children, server)
 
 
 @pytest.mark.full
@@ -228,4 +244,4 @@ def test_it_is_built_where_there_is_no_go(
     binary = livekit_server.find_or_build(children, reported.append)
     assert "uv" in reported[0]
     server = livekit_server.start(children, binary, livekit_server.credentials(tmp_path))
-    children.stop(server.child, deadline=10)
+    livekit_server.stop(children, server)
