@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, llm, stt
+from livekit.agents import APIConnectionError, APIConnectOptions, APIStatusError, llm, stt
 from livekit.plugins import deepgram, openai
 
 from agent.local.providers import Providers, ScriptedBrain, lines, serve
@@ -57,17 +57,24 @@ def frames(pcm: bytes, rate: int = RATE) -> Iterator[rtc.AudioFrame]:
 
 
 async def hear(
-    providers: Providers, http: aiohttp.ClientSession, pcm: bytes, segments: int | None = 1
+    providers: Providers,
+    http: aiohttp.ClientSession,
+    pcm: bytes,
+    segments: int | None = 1,
+    *,
+    end: bool = True,
 ) -> list[stt.SpeechEvent]:
     """Return what the plugin makes of `pcm`, up to the end of so many segments.
 
-    None: up to the end of the stream, which takes the plugin 5 s (its keep-alive sleeps).
+    None: up to the end of the stream, which takes the plugin 5 s (its keep-alive sleeps). Without
+    an `end` of the input a connection that closes is an error to the plugin.
     """
     plugin = deepgram.STT(api_key="none", base_url=providers.deepgram_url, http_session=http)
     stream = plugin.stream(conn_options=ONCE)
     for frame in frames(pcm):
         stream.push_frame(frame)
-    stream.end_input()
+    if end:
+        stream.end_input()
     events: list[stt.SpeechEvent] = []
     try:
         async for event in stream:
@@ -216,3 +223,188 @@ async def test_a_schema_gets_a_summary_made_of_the_transcript_alone(
     assert "2 turns" in answer["summary"]
     assert "“I sleep badly.”" in answer["summary"]
     assert answer["mood_start"] is None
+
+
+async def test_speech_without_an_utterance_is_answered_without_one(providers: Providers) -> None:
+    assert (await ask(providers, lines.GARBLED))[0] == lines.UNHEARD
+
+
+@pytest.mark.parametrize("kind", ["drop", "garbage", "status"])
+async def test_a_broken_language_model_is_seen_and_the_next_request_is_well(
+    providers: Providers, http: aiohttp.ClientSession, kind: str
+) -> None:
+    await fault(providers, http, stage="llm", kind=kind, status=429)
+    with pytest.raises((APIConnectionError, APIStatusError)) as caught:
+        await ask(providers, lines.utterance(3))
+    if kind == "status":
+        assert isinstance(caught.value, APIStatusError)
+        assert caught.value.status_code == 429
+    assert (await ask(providers, lines.utterance(3)))[0] == lines.reply(3)
+
+
+@pytest.mark.parametrize("kind", ["drop", "status"])
+async def test_a_broken_voice_is_seen_and_the_next_request_is_well(
+    providers: Providers, http: aiohttp.ClientSession, kind: str
+) -> None:
+    await fault(providers, http, stage="tts", kind=kind, at="connect")
+    with pytest.raises((APIConnectionError, APIStatusError)):
+        await speak(providers, lines.reply(3))
+    assert len(await speak(providers, lines.reply(3))) > RATE
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"kind": "status"},
+        {"kind": "drop"},
+        {"kind": "drop", "at": "connect", "count": 2},  # aiohttp itself tries twice
+    ],
+)
+async def test_a_broken_recogniser_is_seen_and_the_next_stream_is_well(
+    providers: Providers, http: aiohttp.ClientSession, what: dict[str, Any]
+) -> None:
+    await fault(providers, http, stage="stt", **what)
+    with pytest.raises((APIConnectionError, APIStatusError)):
+        await hear(providers, http, utterances(3), end=False)
+    assert finals(await hear(providers, http, utterances(3)))[0].text == lines.utterance(3)
+
+
+async def test_a_segment_of_garbage_is_lost_and_the_next_is_heard(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    await fault(providers, http, stage="stt", kind="garbage", after=1)
+    heard = finals(await hear(providers, http, utterances(1, 2, 3), 2))
+    assert [data.text for data in heard] == [lines.utterance(1), lines.utterance(3)]
+
+
+@pytest.mark.parametrize("stage", ["stt", "llm", "tts"])
+async def test_a_hang_lasts_until_the_client_gives_up(
+    providers: Providers, http: aiohttp.ClientSession, stage: str
+) -> None:
+    await fault(providers, http, stage=stage, kind="hang")
+    work = {
+        "stt": hear(providers, http, utterances(3)),
+        "llm": ask(providers, lines.utterance(3)),
+        "tts": speak(providers, lines.reply(3)),
+    }
+    hung = work.pop(stage)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(hung, 0.5)
+    await asyncio.gather(*work.values())
+
+
+async def test_a_delay_comes_before_the_answer_and_once(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    await fault(providers, http, stage="llm", kind="delay", seconds=600)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(ask(providers, lines.utterance(3)), 0.5)
+    await ask(providers, lines.utterance(3))
+
+
+async def test_faults_are_counted_down_listed_and_ended(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    await fault(providers, http, stage="llm", kind="status", after=1, count=2)
+    await ask(providers, lines.utterance(1))
+    with pytest.raises(APIStatusError):
+        await ask(providers, lines.utterance(1))
+    async with http.get(f"{providers.url}/control") as response:
+        assert [(f["after"], f["count"]) for f in await response.json()] == [(0, 1)]
+    async with http.delete(f"{providers.url}/control") as response:
+        assert await response.json() == []
+    await ask(providers, lines.utterance(1))
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"7", b'{"stage": "llm"}', b'[{"stage": "llm", "kind": "delay", "x": 1}]']
+)
+async def test_a_malformed_fault_is_refused(
+    providers: Providers, http: aiohttp.ClientSession, body: bytes
+) -> None:
+    async with http.post(f"{providers.url}/control", data=body) as response:
+        assert response.status == 400
+
+
+async def test_control_is_closed_unless_asked_for(http: aiohttp.ClientSession) -> None:
+    async with (
+        await serve(ScriptedBrain()) as server,
+        http.get(f"{server.url}/control/log") as response,
+    ):
+        assert response.status == 404
+        assert server.wire.log.since(0) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chat/completions", b"{"),
+        ("chat/completions", b"[]"),
+        ("chat/completions", b"[" * 100_000),
+        ("chat/completions", b'{"messages": []}'),
+        ("chat/completions", b'{"messages": [1]}'),
+        ("audio/speech", b'{"input": "", "response_format": "pcm"}'),
+        ("audio/speech", b'{"input": 5, "response_format": "pcm"}'),
+        ("audio/speech", b'{"input": "hello", "response_format": "mp3"}'),
+        ("audio/speech", b'{"input": "' + b"a" * 5_000 + b'", "response_format": "pcm"}'),
+    ],
+)
+async def test_a_malformed_request_gets_an_error_as_openai_words_it(
+    providers: Providers, http: aiohttp.ClientSession, path: str, body: bytes
+) -> None:
+    async with http.post(f"{providers.openai_url}/{path}", data=body) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]["type"] == "invalid_request_error"
+
+
+async def test_a_schema_that_is_none_gets_an_error(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    form = {"type": "json_schema", "json_schema": {"schema": 7}}
+    body = {"messages": [{"role": "user", "content": "x"}], "response_format": form}
+    for stream in (True, False):
+        body["stream"] = stream
+        async with http.post(f"{providers.openai_url}/chat/completions", json=body) as response:
+            assert response.status == 400
+
+
+async def test_a_body_too_long_is_refused(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    async with http.post(f"{providers.openai_url}/audio/speech", data=bytes(5 << 20)) as response:
+        assert response.status == 413
+
+
+@pytest.mark.parametrize("query", ["sample_rate=x", "sample_rate=1", "encoding=opus", "channels=2"])
+async def test_a_stream_that_cannot_be_heard_is_refused(
+    providers: Providers, http: aiohttp.ClientSession, query: str
+) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        await http.ws_connect(f"{providers.deepgram_url}?{query}")
+    assert caught.value.status == 400
+    async with http.get(f"{providers.deepgram_url}?{query}") as response:
+        assert response.status == 400
+
+
+@pytest.mark.parametrize("frame", ["{", "[]", "7", '{"type": "Nonsense"}', "[" * 100_000])
+async def test_a_malformed_frame_ends_the_stream_with_its_reason(
+    providers: Providers, http: aiohttp.ClientSession, frame: str
+) -> None:
+    async with http.ws_connect(providers.deepgram_url) as socket:
+        await socket.send_str(frame)
+        message = await socket.receive(timeout=5)
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert (socket.close_code, str(message.extra)[:9]) == (1008, "DATA-0000")
+    assert finals(await hear(providers, http, utterances(3)))[0].text == lines.utterance(3)
+
+
+async def test_pieces_of_odd_length_are_heard(
+    providers: Providers, http: aiohttp.ClientSession
+) -> None:
+    async with http.ws_connect(f"{providers.deepgram_url}?sample_rate=16000") as socket:
+        pcm = utterances(107)
+        for start in range(0, len(pcm), 1_001):
+            await socket.send_bytes(pcm[start : start + 1_001])
+        await socket.send_str('{"type": "Finalize"}')
+        results = [await socket.receive_json(timeout=5) for _ in range(3)]
+        assert results[-1]["channel"]["alternatives"][0]["transcript"] == lines.utterance(107)

@@ -14,6 +14,7 @@ import signal
 import sys
 
 from agent.local.providers.brain import Brain
+from agent.local.providers.offline import OfflineBrain
 from agent.local.providers.scripted import ScriptedBrain
 from agent.local.providers.server import serve
 
@@ -50,7 +51,7 @@ async def run(brain: str, host: str, port: int, parent: int) -> None:
 
 def make_brain(name: str) -> Brain:
     """Return the brain of that name."""
-    return ScriptedBrain()
+    return ScriptedBrain() if name == "scripted" else OfflineBrain()
 
 
 if __name__ == "__main__":

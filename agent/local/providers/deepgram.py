@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Any
 from uuid import uuid4
@@ -18,6 +17,7 @@ from agent.local.providers.wire import (
     Wire,
     cut,
     frames,
+    parsed,
     refuse,
     websocket,
 )
@@ -149,8 +149,5 @@ def _nothing() -> Heard:
 
 
 def _type(frame: str) -> object:
-    try:
-        message = json.loads(frame)
-    except ValueError:
-        raise ProtocolError("the frame is no JSON") from None
+    message = parsed(frame, "the frame")
     return message.get("type") if isinstance(message, dict) else None

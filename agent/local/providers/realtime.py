@@ -31,6 +31,7 @@ from agent.local.providers.wire import (
     cut,
     error_body,
     frames,
+    parsed,
     websocket,
 )
 
@@ -117,7 +118,7 @@ class _Session:
         """Do what a frame asks for; an error is told to the client, and the session goes on."""
         event: dict[str, Any] = {}
         try:
-            event = _parsed(frame)
+            event = as_object(parsed(frame, "the frame"), "the frame")
             await self._handler(event)(event)
         except ProtocolError as error:
             body = error_body(str(error))["error"]
@@ -176,6 +177,9 @@ class _Session:
             item_id=self._item_id,
             audio_end_ms=round(heard.end * 1000),
         )
+        if not heard.text:
+            self._item_id = None
+            return
         await self._user_item([heard])
         if self._detection.get("create_response", True):
             await self._start_reply(None)
@@ -208,7 +212,7 @@ class _Session:
     async def _commit(self, _event: dict[str, Any]) -> None:
         fresh = [h for h in await self._ear.finish(closing=True) if isinstance(h, Heard)]
         heard, self._uncommitted = self._uncommitted + fresh, []
-        if not heard:
+        if not any(piece.text for piece in heard):
             raise ProtocolError("nothing was said", "input_audio_buffer_commit_empty")
         await self._user_item(heard)
 
@@ -288,10 +292,3 @@ class _Session:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await reply.cancelled()
-
-
-def _parsed(frame: str | bytes) -> dict[str, Any]:
-    try:
-        return as_object(json.loads(frame), "the frame")
-    except (ValueError, RecursionError):
-        raise ProtocolError("the frame is no JSON") from None

@@ -72,10 +72,15 @@ async def json_object(request: web.Request) -> dict[str, Any]:
 
 async def json_value(request: web.Request) -> Any:
     """Return the request's body; raises ProtocolError unless it is JSON."""
+    return parsed(await request.read(), "the body")
+
+
+def parsed(text: str | bytes, what: str) -> Any:
+    """Return the JSON in `text`; raises ProtocolError where it is none, or nested too deep."""
     try:
-        return json.loads(await request.read())
+        return json.loads(text)
     except (ValueError, RecursionError):
-        raise ProtocolError("the body is no JSON") from None
+        raise ProtocolError(f"{what} is no JSON") from None
 
 
 def as_object(value: Any, what: str) -> dict[str, Any]:
