@@ -217,13 +217,19 @@ async def test_four_turns_defer_nothing(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "status"), [(SAID[:4], "completed"), (SAID, "active"), (None, "")]
+    "change",
+    [
+        "DELETE FROM turns WHERE seq = 1",
+        "UPDATE sessions SET status = 'active', ended_at = NULL",
+        "DELETE FROM sessions",
+    ],
+    ids=["short", "live again", "erased"],
 )
-async def test_a_short_a_live_and_an_erased_session_get_no_summary(
-    jobs: Jobs, scripted: ScriptedLlm, said: list[tuple[str, str]] | None, status: str
+async def test_a_session_that_is_short_live_or_erased_when_its_job_runs_gets_no_summary(
+    jobs: Jobs, scripted: ScriptedLlm, change: str
 ) -> None:
-    session = await jobs.session(said, status) if said else new_id()
-    await jobs.defer(session)
+    await jobs.defer(await jobs.session(SAID))
+    await jobs.db.execute(change)
 
     await jobs.run_due()
 
