@@ -20,8 +20,11 @@ from agent.local import tasks
 SAMPLE_RATE = 24_000
 FRAME_SECONDS = 0.02
 CAPTIONS = "lk.transcription"
+AGENT_STATE = "lk.agent.state"
 AUDIBLE = 200.0
 """Root mean square of 16-bit samples from which on a frame counts as sound."""
+PAUSE_SECONDS = 0.4
+"""After this long without sound, sound begins anew."""
 
 
 @dataclass
@@ -42,18 +45,26 @@ class Heard:
     """What came out of one participant's audio track."""
 
     pcm: bytearray = field(default_factory=bytearray)
+    """All of it, unless the client keeps no audio."""
     sound_started: list[float] = field(default_factory=list)
-    """`time.monotonic()` of each start of sound after at least 0.4 s without."""
+    """`time.monotonic()` of each start of sound after at least `PAUSE_SECONDS` without."""
     last_sound: float = 0.0
+    sound_seconds: float = 0.0
+    """How much of it was sound."""
 
 
 class RoomClient:
     """One participant; made by `join`, left by `leave`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_audio: bool = True) -> None:
         self.room = rtc.Room()
         self.captions: dict[str, Caption] = {}
         self.heard: dict[str, Heard] = {}
+        self.agents: set[str] = set()
+        """The identities of the agents that were met here."""
+        self.agent_states: list[str] = []
+        """What the agent did so far, one entry a change."""
+        self._keep_audio = keep_audio
         self._source = rtc.AudioSource(SAMPLE_RATE, 1, queue_size_ms=200)
         self._changed = asyncio.Condition()
         self._tasks = tasks.Owner()
@@ -61,12 +72,14 @@ class RoomClient:
     async def join(self, url: str, token: str) -> RoomClient:
         """Join the room of `token` and publish a silent microphone; return self."""
         self.room.on("track_subscribed", self._subscribed)
-        self.room.on("participant_attributes_changed", self._notify)
-        self.room.on("participant_connected", self._notify)
+        self.room.on("participant_attributes_changed", self._attributes_changed)
+        self.room.on("participant_connected", self._met)
         self.room.on("participant_disconnected", self._notify)
         self.room.on("disconnected", self._notify)
         self.room.register_text_stream_handler(CAPTIONS, self._captioned)
         await self.room.connect(url, token)
+        for participant in self.room.remote_participants.values():
+            self._met(participant)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self.room.local_participant.publish_track(track, options)
@@ -85,9 +98,12 @@ class RoomClient:
         """Send a typed message, as LiveKit's own components do."""
         await self.room.local_participant.send_text(text, topic="lk.chat")
 
-    async def until(self, condition: Callable[[RoomClient], Any], timeout: float = 30.0) -> Any:
-        """Wait until `condition` gives something true and return that; raises TimeoutError."""
-        async with asyncio.timeout(timeout), self._changed:
+    async def until(self, condition: Callable[[RoomClient], Any], within: float = 30.0) -> Any:
+        """Wait until `condition` gives something true and return that.
+
+        Raises TimeoutError after `within` seconds.
+        """
+        async with asyncio.timeout(within), self._changed:
             while not (result := condition(self)):
                 await self._changed.wait()
             return result
@@ -106,7 +122,7 @@ class RoomClient:
     def agent_state(self) -> str | None:
         """Return what the agent does: listening, thinking, speaking …; None without an agent."""
         agent = self.agent()
-        return agent.attributes.get("lk.agent.state") if agent else None
+        return agent.attributes.get(AGENT_STATE) if agent else None
 
     def captions_of(self, identity: str) -> list[str]:
         """Return the final captions of one speaker, in order."""
@@ -136,18 +152,36 @@ class RoomClient:
         try:
             async for event in stream:
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
-                heard.pcm.extend(samples.tobytes())
+                if self._keep_audio:
+                    heard.pcm.extend(samples.tobytes())
                 if np.sqrt(np.mean(samples.astype(np.float64) ** 2)) >= AUDIBLE:
-                    self._sounded(heard)
+                    self._sounded(heard, samples.size / SAMPLE_RATE)
         finally:
             await stream.aclose()
 
-    def _sounded(self, heard: Heard) -> None:
+    def _sounded(self, heard: Heard, seconds: float) -> None:
         now = time.monotonic()
-        if now - heard.last_sound > 0.4:
+        heard.sound_seconds += seconds
+        if now - heard.last_sound > PAUSE_SECONDS:
             heard.sound_started.append(now)
             self._notify()
         heard.last_sound = now
+
+    def _met(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            self.agents.add(participant.identity)
+            self._note_state(participant)
+        self._notify()
+
+    def _attributes_changed(self, _changed: dict[str, str], participant: rtc.Participant) -> None:
+        if participant.identity in self.agents:
+            self._note_state(participant)
+        self._notify()
+
+    def _note_state(self, agent: rtc.Participant) -> None:
+        state = agent.attributes.get(AGENT_STATE)
+        if state and self.agent_states[-1:] != [state]:
+            self.agent_states.append(state)
 
     def _captioned(self, reader: rtc.TextStreamReader, identity: str) -> None:
         self._tasks.start(self._read_caption(reader, identity), "caption")
