@@ -1,0 +1,165 @@
+"""Who is alive, by Postgres's clock alone: leases, and ending the sessions of who is not.
+
+No session whose worker reaches Postgres within its lease is ever reclaimed, however the two cross:
+
+- A reclaim locks the leases that have run out together with the sessions. A renewal that was first
+  makes the lease a live one, which the reclaim sees once it has the lock; one that comes second
+  waits for the reclaim, then finds that the lease had lapsed, and the worker says of all its
+  sessions that they live (`Shipper.reassert`), which takes the provisional ends back.
+- A worker without a lease cannot be told from one that is about to take its first: the reclaim
+  writes one for it that has run out, and the two meet there as above.
+- A session that its worker is just writing is locked by it, and skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import AsyncConnection
+
+from persistence.database import connect
+from persistence.passages import AfterSession, defer
+from persistence.rows import Row
+from persistence.sessions import RECLAIMED_MINUTES
+
+log = structlog.get_logger("coach.liveness")
+
+WORKER_LOST = "worker lost"
+
+_RENEW = """
+WITH before AS (SELECT expires_at > now() AS live FROM worker_leases WHERE worker_id = %(worker)s
+    FOR UPDATE)
+INSERT INTO worker_leases AS l (worker_id, host, pid, version, renewed_at, expires_at)
+VALUES (%(worker)s, %(host)s, %(pid)s, %(version)s, now(), now() + %(seconds)s * interval '1 s')
+ON CONFLICT (worker_id) DO UPDATE SET
+    host = EXCLUDED.host, pid = EXCLUDED.pid, version = EXCLUDED.version, stopped_at = NULL,
+    started_at = CASE WHEN %(first)s THEN now() ELSE l.started_at END,
+    renewed_at = GREATEST(l.renewed_at, EXCLUDED.renewed_at),
+    expires_at = GREATEST(l.expires_at, EXCLUDED.expires_at)
+RETURNING COALESCE((SELECT live FROM before), false)
+"""
+_RELEASE = """
+UPDATE worker_leases SET stopped_at = now(), renewed_at = now(), expires_at = now()
+WHERE worker_id = %s
+"""
+_LEASE_OF_NONE = """
+INSERT INTO worker_leases (worker_id, host, pid, version, renewed_at, expires_at)
+SELECT DISTINCT worker_id, '', 0, '', '-infinity'::timestamptz, now() FROM sessions s
+WHERE status = 'active' AND worker_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM worker_leases l WHERE l.worker_id = s.worker_id)
+ON CONFLICT DO NOTHING
+"""
+_RECLAIM = """
+WITH lost AS (
+    SELECT s.id, GREATEST(s.started_at, s.last_turn_at, l.renewed_at) AS last_sign
+    FROM sessions s JOIN worker_leases l ON l.worker_id = s.worker_id
+    WHERE s.status = 'active' AND l.expires_at <= now()
+    FOR UPDATE OF s, l SKIP LOCKED
+)
+UPDATE sessions s SET
+    status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
+    ended_at = lost.last_sign,
+    duration_seconds = LEAST(EXTRACT(epoch FROM lost.last_sign - s.started_at), %(longest)s),
+    turn_count = (SELECT count(*) FROM turns t WHERE t.session_id = s.id),
+    completeness = 'partial', completeness_reason = %(reason)s
+FROM lost WHERE s.id = lost.id RETURNING s.id
+"""
+
+
+class Lease:
+    """This worker's lease: held while it is renewed, free at `release` or when it runs out."""
+
+    def __init__(  # noqa: PLR0913 each by its name
+        self,
+        dsn: str,
+        worker_id: UUID,
+        *,
+        seconds: float,
+        renewal_seconds: float,
+        lapsed: Callable[[], None],
+    ) -> None:
+        self._dsn = dsn
+        self._renewal_seconds = renewal_seconds
+        self._lapsed = lapsed
+        self._first = True
+        self._worker_id = worker_id
+        self._row: Row = {
+            "worker": worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "version": version("voice-coach"),
+            "seconds": seconds,
+        }
+        self._db: AsyncConnection[Any] | None = None
+        self.held = asyncio.Event()
+        """Set at the first renewal: jobs are taken once it is."""
+
+    async def run(self) -> None:
+        """Renew until cancelled, on a connection of its own; failures are tried again."""
+        try:
+            while True:
+                await self._try_renew()
+                await asyncio.sleep(self._renewal_seconds)
+        finally:
+            await self._disconnect()
+
+    async def _try_renew(self) -> None:
+        try:
+            async with asyncio.timeout(self._renewal_seconds):
+                await self.renew()
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            sqlstate = getattr(error, "sqlstate", None)
+            log.warning("lease_not_renewed", error=type(error).__name__, sqlstate=sqlstate)
+            await self._disconnect()
+
+    async def renew(self) -> None:
+        """Renew once; what `lapsed` is for has happened when the lease had run out before."""
+        if self._db is None:
+            self._db = await connect(self._dsn, "lease")
+        found = await self._db.execute(_RENEW, {**self._row, "first": self._first})
+        row = await found.fetchone()
+        live = row is not None and bool(row[0])
+        if not live:
+            if not self._first:
+                log.warning("lease_had_lapsed")
+            self._lapsed()
+        self._first = False
+        self.held.set()
+
+    async def release(self) -> None:
+        """Give the lease up at an orderly stop, after the last event is shipped."""
+        try:
+            async with await connect(self._dsn, "lease") as db:
+                await db.execute(_RELEASE, [self._worker_id])
+        except (psycopg.Error, OSError) as error:
+            log.warning("lease_not_released", error=type(error).__name__)
+
+    async def _disconnect(self) -> None:
+        db, self._db = self._db, None
+        if db is not None:
+            await db.close()
+
+
+async def reclaim(
+    db: AsyncConnection[Any], after_reclaim: AfterSession, *, max_minutes: int = RECLAIMED_MINUTES
+) -> list[UUID]:
+    """End the active sessions of workers without a live lease, provisionally; return their ids.
+
+    `after_reclaim` defers their jobs, late enough for an owner that was only cut off to come back
+    with the true end. Sessions without any worker are somebody else's. `db` is in autocommit.
+    """
+    async with db.transaction():
+        await db.execute(_LEASE_OF_NONE)
+        found = await db.execute(_RECLAIM, {"longest": max_minutes * 60, "reason": WORKER_LOST})
+        session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
+        for session_id in session_ids:
+            await defer(db, session_id, after_reclaim)
+    return session_ids

@@ -1,0 +1,271 @@
+"""From the journals into Postgres: one shipper a worker, one connection, nothing lost, none twice.
+
+It is woken after each commit to a journal and looks besides every half second. Idle, it writes at
+once; under load what came meanwhile goes in one batch. What Postgres refuses as data is put aside
+(`passages`), anything else is tried again: the whole connection where the database as a whole
+fails, else the one session, so that none holds up the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from persistence import tombstones
+from persistence.database import connect, unavailable
+from persistence.events import EndReason
+from persistence.journal import Wakeups, is_locked, recover
+from persistence.passages import AfterSession, Db, Outcome, write, write_singly
+from persistence.streams import Stream, Streams, Taken
+
+log = structlog.get_logger("coach.shipper")
+
+_now = time.monotonic
+
+BATCH_ROWS = 100
+POLL_SECONDS = 0.5
+_DEAD_JOBS_SECONDS = 2.0
+_PING_SECONDS = 5.0
+_FLUSH_PAUSE = 0.02
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
+"""Seconds between tries, doubled each time, with jitter: workers do not come back all at once."""
+
+
+@dataclass(frozen=True)
+class ShipperStatus:
+    connected: bool
+    unshipped: int
+    """Events on disk that are not in Postgres."""
+    oldest_seconds: float
+    """How long the oldest known one of them has waited."""
+    dead_letters: int
+    """Events that Postgres refused since this shipper began."""
+    dropped: int
+    """Events that a tombstone kept out since this shipper began."""
+    damaged_bytes: int
+    last_error: str | None
+    """Class and SQLSTATE of the last failure; null once it has worked again."""
+
+
+class Shipper:
+    """Ships what is in `folders`: the worker's own first, then those it took over."""
+
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        dsn: str,
+        worker_id: UUID,
+        after_session: AfterSession,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        self._dsn = dsn
+        self._after_session = after_session
+        self._poll_seconds = poll_seconds
+        self._streams = Streams(folders, worker_id, _now())
+        self._totals = Outcome()
+        self._connected = False
+        self._last_error: str | None = None
+        self._failures = 0
+        self._stopping = False
+        self._kick = asyncio.Event()
+        self._quiet = asyncio.Event()
+
+    async def run(self) -> None:
+        """Ship until `stop` or cancelled."""
+        wakeups = Wakeups(self._streams.folders[0])
+        try:
+            while not self._stopping:
+                try:
+                    async with await connect(self._dsn, "shipper") as db:
+                        await self._serve(db, wakeups)
+                except (psycopg.Error, OSError, LookupError) as error:
+                    await self._fall_back(error)
+                finally:
+                    self._connected = False
+        finally:
+            wakeups.close()
+
+    def stop(self) -> None:
+        """Let `run` return after what it is at; `flushed` first, where all is to be shipped."""
+        self._stopping = True
+        self._kick.set()
+
+    async def flushed(self, timeout: float) -> int:  # noqa: ASYNC109 no error: an answer
+        """Wait until all is shipped, `timeout` seconds at most; return how many events are not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._streams.unshipped():
+                    self._streams.hurry()
+                    self._quiet.clear()
+                    self._kick.set()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._quiet.wait(), self._poll_seconds)
+                    await asyncio.sleep(_FLUSH_PAUSE)
+        return self._streams.unshipped()
+
+    async def recover_folder(self) -> int:
+        """End the sessions that an earlier worker left here; return how many that were.
+
+        Waits for those jobs of it that still run. Needs no database: what it journals is shipped
+        once there is one.
+        """
+        left = [stream.path for stream in self._streams if stream.left_behind]
+        ended = 0
+        while left:
+            running = []
+            for path in left:
+                if is_locked(path):
+                    running.append(path)
+                else:
+                    ended += await asyncio.to_thread(recover, path, EndReason.WORKER_LOST)
+            if left := running:
+                await asyncio.sleep(self._poll_seconds)
+        return ended
+
+    def reassert(self, session_ids: Iterable[UUID] | None = None) -> None:
+        """Say once more that sessions live, all of this worker's if None: its lease had lapsed."""
+        self._streams.reassert(set(session_ids) if session_ids is not None else None, _now())
+        self._kick.set()
+
+    def status(self) -> ShipperStatus:
+        unshipped = self._streams.unshipped()
+        since = self._streams.oldest_since()
+        return ShipperStatus(
+            self._connected,
+            unshipped,
+            _now() - since if unshipped and since is not None else 0.0,
+            self._totals.refused,
+            self._totals.dropped,
+            self._streams.damaged_bytes,
+            self._last_error,
+        )
+
+    async def _serve(self, db: Db, wakeups: Wakeups) -> None:
+        """Ship over one connection until it fails."""
+        key = await tombstones.key(db)
+        self._connected = True
+        log.info("shipper_connected")
+        look_at = ping_at = dead_jobs_at = 0.0
+        while not self._stopping:
+            now = _now()
+            self._streams.wake(await wakeups.wait(0), now)
+            if look_at <= now:
+                self._streams.scan(now)
+                look_at = now + self._poll_seconds
+            if dead_jobs_at <= now:
+                await self._end_dead_jobs()
+                dead_jobs_at = now + _DEAD_JOBS_SECONDS
+            taken = self._streams.take(BATCH_ROWS, now)
+            if taken:
+                await self._ship(db, taken, key)
+                ping_at = now + _PING_SECONDS
+                continue
+            if ping_at <= now:
+                await db.execute("SELECT 1")
+                ping_at = now + _PING_SECONDS
+            if await self._wait(wakeups):
+                look_at = 0.0
+
+    async def _wait(self, wakeups: Wakeups) -> bool:
+        """Wait for something to do, up to the next look; return whether somebody asked for one."""
+        self._quiet.set()
+        woken = asyncio.ensure_future(wakeups.wait(self._poll_seconds))
+        kicked = asyncio.ensure_future(self._kick.wait())
+        try:
+            await asyncio.wait({woken, kicked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            kicked.cancel()
+            if not woken.done():
+                woken.cancel()
+            await asyncio.gather(woken, kicked, return_exceptions=True)
+        if not woken.cancelled():
+            self._streams.wake(woken.result(), _now())
+        asked = self._kick.is_set()
+        self._kick.clear()
+        return asked
+
+    async def _ship(self, db: Db, batch: Sequence[Taken], key: bytes) -> None:
+        """Write a batch; one that does not go as a whole goes session by session."""
+        try:
+            passages = [taken.passage for taken in batch]
+            self._done(batch, await write(db, passages, key, self._after_session))
+        except BaseException as error:
+            self._streams.give_back(batch)
+            # an error of the driver without a SQLSTATE may only follow from one that had it
+            lost = unavailable(error) and getattr(error, "sqlstate", None) is not None
+            if lost or db.closed or not isinstance(error, Exception):
+                raise
+            await self._ship_apart(db, self._streams.take(BATCH_ROWS, _now()), key)
+
+    async def _ship_apart(self, db: Db, batch: Sequence[Taken], key: bytes) -> None:
+        for position, taken in enumerate(batch):
+            try:
+                outcome = await write_singly(db, taken.passage, key, self._after_session)
+                self._done([taken], outcome)
+            except BaseException as error:
+                if unavailable(error) or db.closed or not isinstance(error, Exception):
+                    self._streams.give_back(batch[position:])
+                    raise
+                self._hold(taken.stream, error)
+
+    def _done(self, batch: Sequence[Taken], outcome: Outcome) -> None:
+        for taken in batch:
+            if outcome.start_refused:
+                taken.stream.started = None
+            self._streams.done(taken, _now())
+        self._totals.refused += outcome.refused
+        self._totals.dropped += outcome.dropped
+        self._failures, self._last_error = 0, None
+
+    def _hold(self, stream: Stream, error: Exception) -> None:
+        """Try one session later, and go on with the others."""
+        pause = _pause(stream.failures)
+        self._last_error = _described(error)
+        self._streams.failed(stream, _now(), pause)
+        log.warning("session_held_up", session_id=str(stream.session_id), error=self._last_error)
+
+    async def _fall_back(self, error: Exception) -> None:
+        """Wait a while before the next connection; nothing is lost meanwhile, it is on disk."""
+        pause = _pause(self._failures)
+        self._failures += 1
+        self._last_error = _described(error)
+        log.warning("shipper_retries", error=self._last_error, pause_seconds=round(pause, 2))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._kick.wait()
+        self._kick.clear()
+
+    async def _end_dead_jobs(self) -> None:
+        """Journal the end of sessions whose job is dead: its lock is free, and nothing ended it."""
+        for stream in self._streams:
+            if stream.ended or is_locked(stream.path):
+                continue
+            reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
+            try:
+                if await asyncio.to_thread(recover, stream.path, reason):
+                    self._streams.wake([stream.session_id], _now())
+            except OSError as error:
+                log.error(  # noqa: TRY400 where it happened says nothing more
+                    "session_not_recovered", session_id=str(stream.session_id), error=error.errno
+                )
+
+
+def _pause(failures: int) -> float:
+    longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(failures, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 nobody gains from guessing it
+
+
+def _described(error: BaseException) -> str:
+    """Return class and SQLSTATE: what else a driver says may quote the data."""
+    sqlstate = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} {sqlstate}" if sqlstate else type(error).__name__

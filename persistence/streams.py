@@ -1,0 +1,264 @@
+"""Where the shipper is in each journal: what is read, what of it is committed, what is left.
+
+Nothing of this is stored: after a restart every file is read from its start, and gives the same
+rows. No clock is in here but the event loop's, to say how long something waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+import structlog
+
+from persistence.events import Ended, Started, Turn
+from persistence.journal import Record, read, session_id_of
+from persistence.passages import Passage
+
+log = structlog.get_logger("coach.shipper")
+
+_LINE_EXTRA = len("xxxxxxxx ") + len("\n")
+"""Bytes of a line that are not its payload."""
+
+
+@dataclass
+class Stream:
+    """One session's journal."""
+
+    path: Path
+    session_id: UUID
+    left_behind: bool
+    """Whether it was there before this worker: its job is not one of ours."""
+    waiting_since: float
+    offset: int = 0
+    """Bytes whose events are committed."""
+    first_at: datetime | None = None
+    started: Started | None = None
+    speakers: dict[str, str | None] = field(default_factory=dict)
+    write_session: bool = True
+    ended: bool = False
+    damaged: int = 0
+    """Bytes that were no event."""
+    failures: int = 0
+    retry_at: float = 0.0
+
+    def learn(self, records: Iterable[Record]) -> None:
+        """Keep what later events of the session need to know of earlier ones."""
+        for record in records:
+            event = record.event
+            self.first_at = self.first_at or event.at
+            if isinstance(event, Started):
+                self.started = event
+            elif isinstance(event, Turn) and event.speaker_identity:
+                self.speakers[event.speaker_identity] = event.speaker_user
+
+
+@dataclass
+class Taken:
+    """A passage, and where its stream stands once that is committed."""
+
+    stream: Stream
+    passage: Passage
+    offset: int
+    damaged: int
+
+
+class Streams:
+    """All journals of some folders, and which of them have something new."""
+
+    def __init__(self, folders: Sequence[Path], worker_id: UUID, now: float) -> None:
+        self.folders = list(folders)
+        self.damaged_bytes = 0
+        self._worker_id = worker_id
+        self._known: dict[UUID, Stream] = {}
+        self._dirty: dict[UUID, None] = {}
+        self.scan(now, left_behind=True)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(list(self._known.values()))
+
+    def scan(self, now: float, *, left_behind: bool = False) -> None:
+        """Look which journals came, grew and went."""
+        sizes = {path: size for folder in self.folders for path, size in _journals(folder)}
+        for path, size in sizes.items():
+            self._see(path, size, now, left_behind=left_behind)
+        for stream in self:
+            if stream.path not in sizes:
+                self._forget(stream)
+
+    def _see(self, path: Path, size: int, now: float, *, left_behind: bool) -> None:
+        try:
+            session_id = session_id_of(path)
+        except ValueError:
+            return
+        stream = self._known.get(session_id)
+        if stream is None:
+            stream = Stream(path, session_id, left_behind, now)
+            self._known[session_id] = stream
+        if size > stream.offset and not stream.ended and session_id not in self._dirty:
+            stream.waiting_since = now
+            self._dirty[session_id] = None
+
+    def wake(self, session_ids: Iterable[UUID], now: float) -> None:
+        """Note that sessions have something new; one that is not known is looked for."""
+        for session_id in session_ids:
+            if session_id not in self._known:
+                self.scan(now)
+            elif session_id not in self._dirty:
+                self._known[session_id].waiting_since = now
+                self._dirty[session_id] = None
+
+    def reassert(self, session_ids: Iterable[UUID] | None, now: float) -> None:
+        """Write the rows of sessions that have not ended once more; None for all."""
+        for stream in self:
+            if not stream.ended and (session_ids is None or stream.session_id in session_ids):
+                stream.write_session = True
+                self.wake([stream.session_id], now)
+
+    def take(self, limit: int, now: float) -> list[Taken]:
+        """Return up to `limit` new records of sessions that may be tried; the longest waits first.
+
+        A session is not given again before `done` or `failed`.
+        """
+        taken = []
+        for session_id in list(self._dirty):
+            stream = self._known.get(session_id)
+            if stream is None:
+                del self._dirty[session_id]
+            elif limit > 0 and stream.retry_at <= now:
+                del self._dirty[session_id]
+                if (passage := self._read(stream, limit, now)) is not None:
+                    limit -= max(1, len(passage.passage.records))
+                    taken.append(passage)
+        return taken
+
+    def _read(self, stream: Stream, limit: int, now: float) -> Taken | None:
+        try:
+            reading = read(stream.path, stream.offset, limit)
+        except FileNotFoundError:
+            self._forget(stream)
+            return None
+        except OSError as error:
+            log.error(  # noqa: TRY400 where it happened says nothing more
+                "journal_unreadable", session_id=str(stream.session_id), error=error.errno
+            )
+            self.failed(stream, now, 1.0)
+            return None
+        stream.learn(reading.records)
+        if stream.first_at is None or not (reading.records or stream.write_session):
+            return None
+        whole = sum(len(record.payload) + _LINE_EXTRA for record in reading.records)
+        damaged = reading.offset - stream.offset - whole if reading.records else 0
+        return Taken(
+            stream, self._passage(stream, reading.records, damaged), reading.offset, damaged
+        )
+
+    def _passage(self, stream: Stream, records: list[Record], damaged: int) -> Passage:
+        assert stream.first_at is not None  # noqa: S101 `learn` was given a record
+        return Passage(
+            stream.session_id,
+            self._worker_id,
+            stream.first_at,
+            records,
+            stream.started,
+            stream.speakers,
+            stream.write_session,
+            damaged=bool(stream.damaged + damaged),
+        )
+
+    def done(self, taken: Taken, now: float) -> None:
+        """Note that a passage is committed; delete the journal if that was all of an ended one."""
+        stream = taken.stream
+        stream.offset, stream.failures, stream.write_session = taken.offset, 0, False
+        if taken.damaged:
+            self._note_damage(stream, taken.damaged)
+        stream.ended = any(isinstance(r.event, Ended) for r in taken.passage.records)
+        if stream.ended:
+            self._delete(stream)
+        else:
+            self._dirty[stream.session_id] = None  # there may be more: the next reading tells
+            stream.waiting_since = now
+
+    def give_back(self, batch: Iterable[Taken]) -> None:
+        """Note that passages were not tried, or not as such: they come again."""
+        for taken in batch:
+            self._dirty[taken.stream.session_id] = None
+
+    def failed(self, stream: Stream, now: float, pause: float) -> None:
+        """Note that a session has to be tried again, `pause` seconds from now."""
+        stream.failures += 1
+        stream.retry_at = now + pause
+        self._dirty[stream.session_id] = None
+
+    def hurry(self) -> None:
+        """Let everything be tried at once that waits for another try."""
+        for stream in self:
+            stream.retry_at = 0.0
+
+    def _note_damage(self, stream: Stream, size: int) -> None:
+        if not stream.damaged:
+            log.error("journal_damaged", session_id=str(stream.session_id), bytes=size)
+        stream.damaged += size
+        self.damaged_bytes += size
+
+    def _delete(self, stream: Stream) -> None:
+        """Delete the journal; what is behind its end is no event, and counted."""
+        try:
+            tail = stream.path.stat().st_size - stream.offset
+            if tail > 0:
+                self._note_damage(stream, tail)
+            stream.path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            log.error(  # noqa: TRY400
+                "journal_not_deleted", session_id=str(stream.session_id), error=error.errno
+            )
+            return
+        self._forget(stream)
+
+    def _forget(self, stream: Stream) -> None:
+        self._known.pop(stream.session_id, None)
+        self._dirty.pop(stream.session_id, None)
+
+    def unshipped(self) -> int:
+        """Return how many events are not committed, by what is on disk now."""
+        ended = {stream.path for stream in self if stream.ended}
+        offsets = {stream.path: stream.offset for stream in self}
+        return sum(
+            _lines_after(path, offsets.get(path, 0))
+            for folder in self.folders
+            for path, _ in _journals(folder)
+            if path not in ended
+        )
+
+    def oldest_since(self) -> float | None:
+        """Return since when the event that waits the longest does so; None if none is known."""
+        return min(
+            (self._known[s].waiting_since for s in self._dirty if s in self._known), default=None
+        )
+
+
+def _journals(folder: Path) -> list[tuple[Path, int]]:
+    """Return the journals in `folder` with their sizes in bytes."""
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return [
+            (Path(entry.path), entry.stat().st_size)
+            for entry in entries
+            if entry.name.endswith(".journal")
+        ]
+    return []
+
+
+def _lines_after(path: Path, offset: int) -> int:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return sum(1 for line in file if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return 0
