@@ -229,9 +229,10 @@ class TestInstalled:
         self, built: Built
     ) -> None:
         code = (
-            "import agent, persistence, prompts, migrations, sys;"
-            "print(*{m.__file__.startswith(sys.prefix) for m in (agent, persistence, prompts)},"
-            " prompts.load('coach').version)"
+            "import agent, persistence, prompts, migrations, sys; from persistence import migrate;"
+            "found = (agent, persistence, prompts, migrations);"
+            "print(*{m.__file__.startswith(sys.prefix) for m in found},"
+            " prompts.load('coach').version, migrate.head())"
         )
         done = built.run(str(built.venv / "bin/python"), "-c", code)
 
