@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Iterator
 
 import psycopg
 import pytest
+from databases import at, fresh_database
 from local_livekit import livekit
-from psycopg import sql
 
 from agent.local import postgres
 from agent.settings import Settings
@@ -51,32 +50,17 @@ def template_database(postgres_url: str) -> str:
 
     with psycopg.connect(postgres_url, autocommit=True) as db:
         db.execute("CREATE DATABASE coach_template")
-    migrate.upgrade(_at(postgres_url, "coach_template"))
+    migrate.upgrade(at(postgres_url, "coach_template"))
     return "coach_template"
 
 
 @pytest.fixture
 def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     """A migrated database of this test's own."""
-    yield from _fresh_database(postgres_url, template_database)
+    yield from fresh_database(postgres_url, template_database)
 
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database of this test's own with nothing in it."""
-    yield from _fresh_database(postgres_url, "template1")
-
-
-def _fresh_database(url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-    drop = sql.SQL("DROP DATABASE {} WITH (FORCE)")
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-    yield _at(url, name)
-    with psycopg.connect(url, autocommit=True) as db:
-        db.execute(drop.format(sql.Identifier(name)))
-
-
-def _at(url: str, database: str) -> str:
-    return url.replace("/postgres?", f"/{database}?")
+    yield from fresh_database(postgres_url, "template1")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,7 +22,9 @@ from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRe
 from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import ListParticipantsRequest, ListRoomsRequest
 
+from agent.settings import Settings
 from agent.worker.people import person_of
+from agent.worker.voice import secret
 from persistence.events import Role
 
 log = structlog.get_logger("coach.lone_clients")
@@ -118,3 +121,15 @@ def why(dispatches: Collection[AgentDispatch]) -> str:
     if states & {"JS_FAILED", "JS_SUCCESS"}:
         return "the_agent_left"
     return "the_worker_is_lost"
+
+
+@asynccontextmanager
+async def livekit_api(settings: Settings) -> AsyncIterator[api.LiveKitAPI]:
+    """Return LiveKit's API client for the block's time."""
+    livekit = api.LiveKitAPI(
+        settings.livekit_url, settings.livekit_api_key, secret(settings.livekit_api_secret)
+    )
+    try:
+        yield livekit
+    finally:
+        await livekit.aclose()

@@ -7,22 +7,58 @@ a stop it lets its sessions end, ships what they said, and says if it could not.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import math
 import os
-from typing import Literal
 
 import structlog
 from livekit.agents import AgentServer
 
 from agent.settings import Settings
+from agent.worker.background import running
+from agent.worker.estate import Estate
 from agent.worker.job import CoachJob
+from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.signals import Stop
 from agent.worker.voice import secret
+from persistence.database import connect, require_current_schema, translated
+from persistence.errors import DatabaseUnavailableError
 
 log = structlog.get_logger("coach.worker")
 
-Mode = Literal["start", "dev"]
-
 UNLIMITED_LOAD = 1.0
 """A load threshold from here on means: take every job, whatever the machine's CPU says."""
+
+UNSHIPPED = 3
+"""Exit code of a worker that stopped with turns on its disk that are not in Postgres."""
+
+
+async def run(settings: Settings, *, devmode: bool = False) -> int:
+    """Serve until told to stop; return the exit code.
+
+    Raises SchemaOutdatedError before anything starts, and what the journal's folder is refused
+    for. A Postgres that is away keeps no worker from starting: what is said is on disk meanwhile.
+    """
+    stop = Stop()
+    stop.install()
+    await _check_schema(secret(settings.database_url))
+    async with Estate.claimed(settings) as estate:
+        await estate.recover()
+        server = agent_server(settings, CoachJob(settings, estate.folder.path))
+        async with livekit_api(settings) as livekit:
+            lone_clients = LoneClients(
+                livekit,
+                settings.agent_name,
+                settings.lone_client_seconds,
+                served=lambda: [job.job.room.name for job in server.active_jobs],
+            )
+            async with running({**estate.tasks(), "lone_clients": lone_clients.run}):
+                await estate.known_alive()
+                await _serve(server, stop, devmode=devmode)
+                unshipped = await estate.flush(hurried=stop.hurried)
+    log.info("worker_stopped", unshipped=unshipped)
+    return UNSHIPPED if unshipped else 0
 
 
 def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
@@ -36,7 +72,7 @@ def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
         host=settings.worker_host,
         port=settings.worker_port,
         drain_timeout=settings.drain_seconds,
-        load_threshold=settings.load_threshold,
+        load_threshold=math.inf if unlimited else settings.load_threshold,
         load_fnc=(lambda: 0.0) if unlimited else None,
         setup_fnc=job.set_up,
         preload_modules=["agent.worker.job"],
@@ -45,7 +81,43 @@ def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
     if settings.idle_processes is not None:
         server.update_options(num_idle_processes=settings.idle_processes)
     server.rtc_session(job.run, agent_name=settings.agent_name, on_session_end=job.finish)
+    server.on("worker_registered", lambda *_: log.info("worker_registered"))
     return server
+
+
+async def _serve(server: AgentServer, stop: Stop, *, devmode: bool) -> None:
+    """Run `server` until it is asked to stop, let its sessions end, and close it."""
+    serving = asyncio.create_task(server.run(devmode=devmode), name="agent_server")
+    asked = asyncio.create_task(stop.asked.wait(), name="stop_asked")
+    try:
+        await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            if not devmode:
+                await _drain(server, stop)
+            await server.aclose()
+        await serving
+    finally:
+        asked.cancel()
+
+
+async def _drain(server: AgentServer, stop: Stop) -> None:
+    """Take no new job, and wait for those that run: to the end, a time-out, or a hurried stop."""
+    draining = asyncio.create_task(server.drain(), name="drain")
+    hurried = asyncio.create_task(stop.hurried.wait(), name="stop_hurried")
+    await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    hurried.cancel()
+    draining.cancel()
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        await draining
+
+
+async def _check_schema(dsn: str) -> None:
+    try:
+        with translated():
+            async with await connect(dsn, "worker") as db:
+                await require_current_schema(db)
+    except DatabaseUnavailableError:
+        log.warning("database_unavailable", effect="what is said waits on disk")
 
 
 def _quiet_environment(settings: Settings) -> None:

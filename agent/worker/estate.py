@@ -1,0 +1,142 @@
+"""What a worker owns on disk and owes to Postgres: its journals, its lease, and what others left.
+
+A worker claims a folder before it takes a job, ends what an earlier life of it left there, and
+looks regularly after folders whose worker never came back and after sessions whose lease ran out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncConnection
+
+from agent.jobs import after_session
+from agent.jobs import runner as jobs
+from agent.settings import Settings
+from agent.worker.voice import secret
+from persistence import folders, liveness, sessions
+from persistence.database import connect
+from persistence.folders import WorkerFolder
+from persistence.liveness import Lease
+from persistence.shipper import Shipper
+
+log = structlog.get_logger("coach.estate")
+
+LEASE_SECONDS = 2.0
+"""How long a worker without a lease waits for one before it takes jobs all the same."""
+
+
+@dataclass
+class Estate:
+    settings: Settings
+    folder: WorkerFolder
+    shipper: Shipper
+    lease: Lease
+    settled: bool = False
+    """Whether Postgres has everything: only then is the lease given up."""
+
+    @classmethod
+    @asynccontextmanager
+    async def claimed(cls, settings: Settings) -> AsyncIterator[Estate]:
+        """Claim a folder for the block's time. Raises JournalTakenError, JournalUnusableError."""
+        folder = folders.claim(settings.journal_dir, settings.journal_folder)
+        structlog.contextvars.bind_contextvars(worker_id=str(folder.worker_id))
+        shipper = _shipper(settings, folder)
+        lease = Lease(
+            secret(settings.database_url),
+            folder.worker_id,
+            seconds=settings.lease_seconds,
+            renewal_seconds=settings.lease_renewal_seconds,
+            lapsed=shipper.reassert,
+        )
+        estate = cls(settings, folder, shipper, lease)
+        try:
+            yield estate
+            if estate.settled:
+                await lease.release()
+        finally:
+            folder.close()
+
+    async def recover(self) -> None:
+        """End what an earlier worker left in this folder, before new jobs write to it."""
+        ended = await self.shipper.recover_folder()
+        if ended:
+            log.warning("sessions_recovered", count=ended)
+
+    def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """Return what has to run while the worker lives."""
+        work: dict[str, Callable[[], Awaitable[None]]] = {
+            "shipper": self.shipper.run,
+            "lease": self.lease.run,
+            "reclaim": self._reclaim_regularly,
+            "orphans": self._adopt_regularly,
+        }
+        if self.settings.run_jobs:
+            work["jobs"] = lambda: jobs.run(self.settings)
+        return work
+
+    async def known_alive(self) -> None:
+        """Wait a moment for the lease, so that nobody takes the first session for a lost one's."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEASE_SECONDS):
+                await self.lease.held.wait()
+
+    async def flush(self, *, hurried: asyncio.Event) -> int:
+        """Wait for Postgres to have everything; return how many events it has not.
+
+        The wait ends early when `hurried` is set: what is left is on disk.
+        """
+        shipping = asyncio.create_task(self.shipper.flushed(self.settings.ship_seconds))
+        hurry = asyncio.create_task(hurried.wait())
+        await asyncio.wait({shipping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        hurry.cancel()
+        if not shipping.done():
+            shipping.cancel()
+            return self.shipper.status().unshipped
+        self.settled = not shipping.result()
+        return shipping.result()
+
+    async def _reclaim_regularly(self) -> None:
+        while True:
+            async with await connect(secret(self.settings.database_url), "reclaim") as db:
+                await liveness.reclaim(db, _defer)
+            await asyncio.sleep(self.settings.lease_seconds / 2)
+
+    async def _adopt_regularly(self) -> None:
+        while True:
+            for folder in folders.orphans(self.settings.journal_dir, self.folder):
+                await self._settle(folder)
+            await asyncio.sleep(self.settings.lease_seconds)
+
+    async def _settle(self, folder: WorkerFolder) -> None:
+        """End and ship what a worker left that did not come back, then remove its folder."""
+        log.warning("folder_adopted", of_worker=str(folder.worker_id))
+        shipper = _shipper(self.settings, folder)
+        running = asyncio.create_task(shipper.run(), name="orphan_shipper")
+        try:
+            await shipper.recover_folder()
+            await shipper.flushed(self.settings.ship_seconds)
+        finally:
+            shipper.stop()
+            await running
+            folder.remove()
+
+
+def _shipper(settings: Settings, folder: WorkerFolder) -> Shipper:
+    dsn = secret(settings.database_url)
+    return Shipper([folder.path], dsn, folder.worker_id, _defer)
+
+
+async def _defer(
+    db: AsyncConnection[Any], session_id: UUID, *, delay: timedelta | None = None
+) -> None:
+    turns = await sessions.turn_count(db, session_id)
+    await after_session.defer(db, session_id, turn_count=turns, delay=delay)
