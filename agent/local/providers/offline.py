@@ -7,9 +7,10 @@ stream opens, so that the model is there before the first word; what is said unt
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import av
@@ -22,7 +23,6 @@ from agent.local.providers.reflection import reflect
 
 MAX_EARS = 8
 """Streams at once; each costs a process of about 110 MB."""
-STOP_SECONDS = 1.0
 _CHUNK_BYTES = SPEECH_RATE * 2 // 10
 """100 ms of speech."""
 _LINE_BYTES = 1024 * 1024
@@ -70,7 +70,7 @@ class OfflineBrain:
 class OfflineEar:
     """Listens to one stream through a process of its own."""
 
-    def __init__(self, sample_rate: int, closed: Any) -> None:
+    def __init__(self, sample_rate: int, closed: Callable[[OfflineEar], None]) -> None:
         self._closed = closed
         self._resampler: av.AudioResampler | None = None
         if sample_rate != hearing.RATE:
@@ -78,6 +78,7 @@ class OfflineEar:
         self._rate = sample_rate
         self._odd = b""
         self._process = asyncio.create_task(_start())
+        self._closing: asyncio.Task[None] | None = None
 
     async def hear(self, pcm: bytes) -> Sequence[Speaking | Heard]:
         data = self._odd + pcm
@@ -88,16 +89,16 @@ class OfflineEar:
         return await self._ask(b"F", b"")
 
     async def aclose(self) -> None:
-        """End the process, which ends with its input."""
-        self._closed(self)
+        """End the process; once begun this goes through, whatever becomes of the caller."""
+        self._closing = self._closing or asyncio.create_task(self._end())
+        await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
         process = await self._process
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_SECONDS)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()  # it holds nothing worth an orderly end
+        await process.wait()
+        self._closed(self)
 
     async def _ask(self, kind: bytes, payload: bytes) -> list[Speaking | Heard]:
         process = await asyncio.shield(self._process)
