@@ -151,6 +151,8 @@ class WhatWasSaid(logging.Filter):
     def _clean(self, record: logging.LogRecord) -> None:
         if not _is_ours(record):
             record.msg, record.args = _static_message(record), ()
+        elif not record.name.startswith("coach"):  # uvicorn logs a failed start as a traceback
+            record.msg, record.args = record.getMessage().partition("\n")[0], ()
         for key in set(vars(record)) - _RECORD_KEYS:
             if not _may_stay(key, getattr(record, key)):
                 delattr(record, key)

@@ -30,12 +30,14 @@ class Need(StrEnum):
     LIVEKIT = "livekit"
     DATABASE = "database"
     PROVIDERS = "providers"
+    LLM = "llm"
 
 
 NEEDED: Mapping[Need, tuple[str, ...]] = {
     Need.LIVEKIT: ("livekit_url", "livekit_api_key", "livekit_api_secret"),
     Need.DATABASE: ("database_url",),
     Need.PROVIDERS: ("deepgram_api_key", "openai_api_key"),
+    Need.LLM: ("openai_api_key",),
 }
 
 DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"

@@ -181,10 +181,8 @@ async def turns(db: Connection, session_id: UUID) -> list[TurnRow]:
         return await (await cursor.execute(query, (session_id,))).fetchall()
 
 
-def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool | None:
-    """Return whether the turns are those that the receipt names; None without a receipt."""
-    if row.receipt_sha256 is None:
-        return None
+def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool:
+    """Return whether the turns are those that the session's receipt names."""
     found = transcript_sha256(
         (t.seq, t.item_id, t.role, t.speaker_identity, t.text, t.interrupted) for t in turns
     )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-import structlog
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
@@ -15,8 +13,7 @@ from fastapi.responses import PlainTextResponse
 from agent.api import errors, health, resources, rooms, tokens, transcripts
 from agent.api.edge import Edge
 from agent.settings import Settings
-
-log = structlog.get_logger("coach.api")
+from agent.worker.background import running
 
 TITLE = "voice-coach"
 VERSION = "1"
@@ -57,24 +54,12 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with resources.opened(settings) as opened, _recording(opened):
+        async with resources.opened(settings) as opened:
             app.state.resources = opened
-            yield
+            async with running({"health_checks": lambda: health.record_regularly(opened)}):
+                yield
 
     return lifespan
-
-
-@asynccontextmanager
-async def _recording(opened: resources.Resources) -> AsyncIterator[None]:
-    """Record checks for as long as this is open; a failure of it is logged, not served."""
-    task = asyncio.create_task(health.record_regularly(opened), name="health-checks")
-    try:
-        yield
-    finally:
-        task.cancel()
-        (outcome,) = await asyncio.gather(task, return_exceptions=True)
-        if not isinstance(outcome, asyncio.CancelledError):
-            log.error("checks_stopped", error_type=type(outcome).__name__)
 
 
 async def _welcome() -> PlainTextResponse:

@@ -84,7 +84,56 @@ class Message(Shape):
     model_config = example(_MESSAGE_EXAMPLE)
 
 
-def session_fields(row: SessionRow) -> dict[str, Any]:
+class Receipt(Shape):
+    """What the session said of its own transcript when it ended."""
+
+    turn_count: int | None
+    transcript_sha256: str
+    reason: str | None = Field(None, description="Why the transcript is partial.")
+    kept: bool = Field(description="Whether the turns are those that the receipt names.")
+
+
+class Transcript(Session):
+    session_id: UUID
+    messages: list[Message]
+    end_reason: str | None = None
+    summary: str | None = None
+    pipeline: str | None = None
+    language: str | None = None
+    receipt: Receipt | None = None
+
+
+def session(row: SessionRow) -> Session:
+    """Return the session as a list shows it."""
+    return Session(**_session_fields(row))
+
+
+def transcript(row: SessionRow, turns: list[TurnRow]) -> Transcript:
+    """Return the session with everything that was said in it."""
+    return Transcript(
+        **_session_fields(row),
+        session_id=row.id,
+        messages=_messages(row, turns),
+        end_reason=row.end_reason,
+        summary=row.ai_summary,
+        pipeline=row.pipeline,
+        language=row.language,
+        receipt=_receipt(row, turns),
+    )
+
+
+def _receipt(row: SessionRow, turns: list[TurnRow]) -> Receipt | None:
+    if row.receipt_sha256 is None:
+        return None
+    return Receipt(
+        turn_count=row.receipt_turn_count,
+        transcript_sha256=row.receipt_sha256,
+        reason=row.completeness_reason,
+        kept=transcripts.keeps_receipt(row, turns),
+    )
+
+
+def _session_fields(row: SessionRow) -> dict[str, Any]:
     """Return the fields of a `Session`."""
     return {
         "id": row.id,
@@ -102,7 +151,7 @@ def session_fields(row: SessionRow) -> dict[str, Any]:
     }
 
 
-def of_session(row: SessionRow, turns: list[TurnRow]) -> list[Message]:
+def _messages(row: SessionRow, turns: list[TurnRow]) -> list[Message]:
     """Return what was said in the session, in order."""
     if turns or row.legacy_transcript is None:
         return [_of_turn(row, turn) for turn in turns]

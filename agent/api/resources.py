@@ -42,12 +42,20 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
 
     Raises DatabaseUnavailableError, or SchemaOutdatedError on a schema that is not this version's.
     """
-    url = settings.database_url.get_secret_value() if settings.database_url else ""
-    with database.translated():
-        async with await database.connect(url, "api") as db:
-            await database.require_current_schema(db)
-    async with database.pool(url, "api") as pool, _livekit_client(settings) as client:
+    await require_current_schema(settings)
+    async with database.pool(_url(settings), "api") as pool, _livekit_client(settings) as client:
         yield Resources(settings, pool, client)
+
+
+async def require_current_schema(settings: Settings) -> None:
+    """Raise SchemaOutdatedError unless the database is this version's."""
+    with database.translated():
+        async with await database.connect(_url(settings), "api") as db:
+            await database.require_current_schema(db)
+
+
+def _url(settings: Settings) -> str:
+    return settings.database_url.get_secret_value() if settings.database_url else ""
 
 
 @asynccontextmanager

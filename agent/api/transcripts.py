@@ -25,32 +25,13 @@ from agent.api.shapes import (
     position_of,
 )
 from persistence import transcripts
-from persistence.transcripts import Filters, Position, SessionRow, TurnRow
+from persistence.transcripts import Filters, Position, SessionRow
 
 router = APIRouter(
     prefix="/api/admin/transcripts",
     tags=["transcripts"],
     dependencies=[Depends(needs(Scope.ADMIN))],
 )
-
-
-class Receipt(Shape):
-    """What the session said of its own transcript when it ended."""
-
-    turn_count: int | None
-    transcript_sha256: str
-    reason: str | None = Field(None, description="Why the transcript is partial.")
-    kept: bool = Field(description="Whether the turns are those that the receipt names.")
-
-
-class Transcript(messages.Session):
-    session_id: UUID
-    messages: list[messages.Message]
-    end_reason: str | None = None
-    summary: str | None = None
-    pipeline: str | None = None
-    language: str | None = None
-    receipt: Receipt | None = None
 
 
 class Wanted(Shape):
@@ -93,7 +74,7 @@ async def list_sessions(
     rows = await transcripts.page(db, filters, limit=wanted.limit + 1, after=after)
     if len(rows) > wanted.limit:
         response.headers["Link"] = _link_behind(request, rows[wanted.limit - 1])
-    return [messages.Session(**messages.session_fields(row)) for row in rows[: wanted.limit]]
+    return [messages.session(row) for row in rows[: wanted.limit]]
 
 
 def _link_behind(request: Request, last: SessionRow) -> str:
@@ -106,29 +87,11 @@ def _link_behind(request: Request, last: SessionRow) -> str:
     response_model_exclude_none=True,
     responses=documented(400, 401, 403, 404, 503),
 )
-async def show_session(db: Db, session_id: Annotated[UUID, Path(alias="sessionId")]) -> Transcript:
+async def show_session(
+    db: Db, session_id: Annotated[UUID, Path(alias="sessionId")]
+) -> messages.Transcript:
     """Give one session with everything that was said in it."""
     row, turns = await transcripts.whole(db, session_id)
     if row is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-    return Transcript(
-        **messages.session_fields(row),
-        session_id=row.id,
-        messages=messages.of_session(row, turns),
-        end_reason=row.end_reason,
-        summary=row.ai_summary,
-        pipeline=row.pipeline,
-        language=row.language,
-        receipt=_receipt(row, turns),
-    )
-
-
-def _receipt(row: SessionRow, turns: list[TurnRow]) -> Receipt | None:
-    if row.receipt_sha256 is None:
-        return None
-    return Receipt(
-        turn_count=row.receipt_turn_count,
-        transcript_sha256=row.receipt_sha256,
-        reason=row.completeness_reason,
-        kept=bool(transcripts.keeps_receipt(row, turns)),
-    )
+    return messages.transcript(row, turns)

@@ -1,0 +1,174 @@
+"""Sessions and keys for a person in a terminal, or as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from agent.api import messages
+from agent.api.messages import Message, Receipt, Session
+from agent.api.shapes import iso
+from persistence.keys import Key
+from persistence.transcripts import SessionRow, TurnRow
+
+ROLE_STYLES = {"client": "cyan", "coach": "green", "ai": "magenta"}
+STATUS_STYLES = {"active": "yellow", "completed": "green", "cancelled": "red"}
+
+
+def show_sessions(rows: Iterable[SessionRow], *, as_json: bool) -> None:
+    """Print sessions: a table, or what the API answers."""
+    sessions = [messages.session(row) for row in rows]
+    if as_json:
+        _print_json([s.model_dump(mode="json", exclude_none=True) for s in sessions])
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("id", "started (UTC)", "client", "coach"):
+        table.add_column(column, no_wrap=column == "id")
+    for column in ("minutes", "messages"):
+        table.add_column(column, justify="right")
+    table.add_column("status")
+    for session in sessions:
+        table.add_row(
+            str(session.id),
+            _moment(session.start_time),
+            _plain(session.client_name),
+            _plain(session.coach_name or ""),
+            str(session.duration_minutes),
+            str(session.message_count),
+            _status(session),
+        )
+    Console().print(table if table.row_count else Text("no sessions", style="dim"))
+
+
+def show_transcript(row: SessionRow, turns: list[TurnRow], *, as_json: bool) -> None:
+    """Print what was said, by whom, when, and what the receipt says of it."""
+    transcript = messages.transcript(row, turns)
+    if as_json:
+        _print_json(transcript.model_dump(mode="json", exclude_none=True))
+        return
+    table = Table(box=None, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1)
+    for message in transcript.messages:
+        style = ROLE_STYLES[message.speaker_role.value]
+        speaker = message.speaker_name or message.speaker_role.value
+        clock = message.timestamp.astimezone(UTC).strftime("%H:%M:%S")
+        table.add_row(clock, _plain(speaker, style), _said(message))
+    heading = Text.assemble(
+        (str(transcript.id), "bold"),
+        f"\n{_moment(transcript.start_time)} UTC, {transcript.duration_minutes} min, ",
+        _status(transcript),
+        f" ({transcript.end_reason})" if transcript.end_reason else "",
+    )
+    body: list[Text | Table] = [table, _receipt(transcript.receipt, transcript.completeness)]
+    if transcript.summary:
+        body.insert(0, _plain(f"{transcript.summary}\n", "italic"))
+    Console().print(Panel(heading, expand=False), Group(*body))
+
+
+def show_new_key(key_id: UUID, key: str, *, as_json: bool) -> None:
+    """Print a key that nobody can read again; on standard output, nothing but the key."""
+    if as_json:
+        _print_json({"id": str(key_id), "key": key})
+        return
+    Console(stderr=True).print(f"key {key_id}; it is shown this once:", style="dim")
+    print(key)  # noqa: T201
+
+
+def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
+    """Print what is known of keys; the keys themselves are known to nobody here."""
+    if as_json:
+        _print_json([_described(key) for key in keys])
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("id", "name", "scopes", "identity", "rooms", "last used (UTC)", "state"):
+        table.add_column(column, no_wrap=column == "id")
+    for key in keys:
+        table.add_row(
+            str(key.id),
+            _plain(key.name),
+            ", ".join(key.scopes),
+            _plain(key.identity or ""),
+            _plain("any" if key.rooms is None else ", ".join(key.rooms)),
+            _moment(key.last_used_at) if key.last_used_at else "never",
+            _state(key),
+        )
+    Console().print(table if table.row_count else Text("no keys", style="dim"))
+
+
+def _described(key: Key) -> dict[str, Any]:
+    return {
+        "id": str(key.id),
+        "name": key.name,
+        "scopes": key.scopes,
+        "identity": key.identity,
+        "rooms": key.rooms,
+        "createdAt": iso(key.created_at),
+        "expiresAt": iso(key.expires_at) if key.expires_at else None,
+        "lastUsedAt": iso(key.last_used_at) if key.last_used_at else None,
+        "revokedAt": iso(key.revoked_at) if key.revoked_at else None,
+    }
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def _said(message: Message) -> Text:
+    """Return what was heard, and apart from it what the AI meant to say."""
+    said = _plain(message.content)
+    if message.interrupted:
+        said.append(" — interrupted", style="yellow")
+    if message.generated_content:
+        said.append_text(_plain(f"\nmeant: {message.generated_content}", "dim"))
+    return said
+
+
+def _receipt(receipt: Receipt | None, completeness: str | None) -> Text:
+    if receipt is None:
+        return Text("\nno receipt", style="dim")
+    turns, digest = receipt.turn_count, receipt.transcript_sha256[:12]
+    words = f"\nreceipt: {completeness or 'unknown'}, {turns} turns, sha256 {digest}…"
+    if receipt.reason:
+        words += f", {receipt.reason}"
+    if receipt.kept:
+        return Text(f"{words}, and these are the turns", style="green")
+    return Text(f"{words}, but the turns here are others", style="bold red")
+
+
+def _status(session: Session) -> Text:
+    text = Text(session.status, style=STATUS_STYLES[session.status])
+    if session.completeness and session.completeness != "complete":
+        text.append(f", {session.completeness}", style="yellow")
+    return text
+
+
+def _state(key: Key) -> Text:
+    if key.revoked_at is not None:
+        return Text("revoked", style="red")
+    if key.expires_at is None:
+        return Text("valid", style="green")
+    if key.expires_at <= datetime.now(UTC):
+        return Text("expired", style="red")
+    return Text(f"until {_moment(key.expires_at)}", style="green")
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """Return text as it stands: no markup, and no control characters for the terminal to obey."""
+    clean = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return Text(clean, style=style)
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
