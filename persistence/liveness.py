@@ -34,9 +34,8 @@ log = structlog.get_logger("coach.liveness")
 
 WORKER_LOST = "worker lost"
 
+_HELD_UNTIL = "SELECT expires_at FROM worker_leases WHERE worker_id = %s FOR UPDATE"
 _RENEW = """
-WITH before AS (SELECT expires_at > now() AS live FROM worker_leases WHERE worker_id = %(worker)s
-    FOR UPDATE)
 INSERT INTO worker_leases AS l (worker_id, host, pid, version, renewed_at, expires_at)
 VALUES (%(worker)s, %(host)s, %(pid)s, %(version)s, now(), now() + %(seconds)s * interval '1 s')
 ON CONFLICT (worker_id) DO UPDATE SET
@@ -44,7 +43,7 @@ ON CONFLICT (worker_id) DO UPDATE SET
     started_at = CASE WHEN %(first)s THEN now() ELSE l.started_at END,
     renewed_at = GREATEST(l.renewed_at, EXCLUDED.renewed_at),
     expires_at = GREATEST(l.expires_at, EXCLUDED.expires_at)
-RETURNING COALESCE((SELECT live FROM before), false)
+RETURNING COALESCE(%(held_until)s::timestamptz > clock_timestamp(), false)
 """
 _RELEASE = """
 UPDATE worker_leases SET stopped_at = now(), renewed_at = now(), expires_at = now()
@@ -77,7 +76,7 @@ FROM lost WHERE s.id = lost.id RETURNING s.id
 class Lease:
     """This worker's lease: held while it is renewed, free at `release` or when it runs out."""
 
-    def __init__(  # noqa: PLR0913 each by its name
+    def __init__(
         self,
         dsn: str,
         worker_id: UUID,
@@ -124,15 +123,26 @@ class Lease:
         """Renew once; what `lapsed` is for has happened when the lease had run out before."""
         if self._db is None:
             self._db = await connect(self._dsn, "lease")
-        found = await self._db.execute(_RENEW, {**self._row, "first": self._first})
-        row = await found.fetchone()
-        live = row is not None and bool(row[0])
+        live = await self._renewed(self._db)
         if not live:
             if not self._first:
                 log.warning("lease_had_lapsed")
             self._lapsed()
         self._first = False
         self.held.set()
+
+    async def _renewed(self, db: AsyncConnection[Any]) -> bool:
+        """Renew, and return whether the lease was still held.
+
+        That is judged once the row is locked, by the clock of that moment: the transaction may have
+        begun before the lease ran out and then have waited for a reclaim that took its sessions.
+        """
+        async with db.transaction():
+            before = await (await db.execute(_HELD_UNTIL, [self._worker_id])).fetchone()
+            held_until = before[0] if before else None
+            row = {**self._row, "first": self._first, "held_until": held_until}
+            renewed = await (await db.execute(_RENEW, row)).fetchone()
+        return renewed is not None and bool(renewed[0])
 
     async def release(self) -> None:
         """Give the lease up at an orderly stop, after the last event is shipped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,7 +39,7 @@ def started(**changed: Any) -> Started:
     return Started.model_validate({"at": T0, "prompt_version": "1", **given, **changed})
 
 
-def turn(session_id: UUID, seq: int, **changed: Any) -> Turn:
+def turn(session_id: UUID, seq: int, /, **changed: Any) -> Turn:
     said = T0 + timedelta(seconds=10 * seq)
     given = {
         "at": said + timedelta(seconds=2),
@@ -140,6 +140,24 @@ def stored(url: str, table: str = "sessions", **where: Any) -> list[dict[str, An
     with psycopg.connect(url, row_factory=dict_row) as db:
         rows = db.execute(f"SELECT * FROM {table} WHERE {condition}", where).fetchall()
     return sorted(rows, key=lambda row: (str(row.get("seq", "")), str(row.get("id", ""))))
+
+
+def journals(folder: Path) -> list[Path]:
+    return list(folder.glob("*.journal"))
+
+
+def value(url: str, query: str) -> Any:
+    """Return the one value that `query` asks for."""
+    with psycopg.connect(url) as db:
+        row = db.execute(query).fetchone()
+    return row and row[0]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what another connection brings about."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110  # Postgres's doing: nothing to await
+            await asyncio.sleep(0.01)
 
 
 def everything(url: str) -> dict[str, list[dict[str, Any]]]:
