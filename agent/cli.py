@@ -179,16 +179,21 @@ def migrate(
 
 @app.command()
 def rehearse(
-    url: Annotated[str | None, typer.Option(help="The LiveKit server, if another.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="The deployment's API; else this folder's coach up.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar="COACH_API_KEY", help="A key with scopes admin and client.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(min=0.1, help="How long to talk.")] = None,
     sessions: Annotated[int, typer.Option(min=1, max=1000, help="How many at once.")] = 1,
     json: Json = False,
 ) -> None:
     """Talk to a running deployment and check that Postgres has what was said."""
+    _settings()
     from agent.local import rehearse as rehearsal
 
-    settings = _settings()
-    outcome = rehearsal.run(settings, url=url, minutes=minutes, sessions=sessions, json=json)
+    outcome = rehearsal.run(url=url, api_key=key, minutes=minutes, sessions=sessions, as_json=json)
     raise typer.Exit(outcome)
 
 

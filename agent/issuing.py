@@ -32,7 +32,7 @@ def checked(
         raise ValueError(f"the scope {min(joins)} needs --identity: who its caller is in a room")
     if "client" in scopes and "coach" in scopes:
         raise ValueError("one key is one person's: client or coach")
-    if "client" in scopes and not rooms:
+    if "client" in scopes and "admin" not in scopes and not rooms:
         raise ValueError("the scope client needs --room: the rooms that its caller may join")
     return NewKey(name, list(dict.fromkeys(scopes)), identity, rooms or None, _lifetime(expires))
 
