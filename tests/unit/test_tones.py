@@ -18,6 +18,7 @@ from livekit.agents import inference, vad
 from agent.local.providers import lines
 from agent.local.providers.tones import (
     BLOCK_SECONDS,
+    GIVE_UP_SECONDS,
     ID_MAX,
     Code,
     Decoder,
@@ -133,6 +134,20 @@ def test_a_short_dropout_does_no_harm() -> None:
     pcm = samples(encode(64, sample_rate=RATE)).copy()
     pcm[4_000:4_320] = 0
     assert ids(read(pcm.tobytes())) == [64]
+
+
+@pytest.mark.parametrize("at", [0.05, 0.33, 0.4, 0.61, 0.78])
+def test_a_stall_of_two_seconds_that_goes_on_where_it_was_does_no_harm(at: float) -> None:
+    pcm, cut = encode(64, sample_rate=RATE), int(at * RATE) * 2
+    assert ids(read(pcm[:cut] + silence(2, RATE) + pcm[cut:])) == [64]
+
+
+def test_a_code_that_never_goes_on_is_given_up() -> None:
+    decoder = Decoder(RATE)
+    cut = encode(64, sample_rate=RATE)[: RATE // 2]
+    assert decoder.feed(cut + silence(GIVE_UP_SECONDS - 0.5, RATE)) == []
+    assert ids(decoder.feed(silence(0.7, RATE))) == [None]
+    assert not decoder.busy
 
 
 @settings(max_examples=60, deadline=None)

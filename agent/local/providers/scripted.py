@@ -1,7 +1,8 @@
 """The brain for tests: hears what the tones say, answers by the script, speaks in tones.
 
 No waits of its own: a segment is final as soon as its codes are complete and 100 ms without tones
-follow (or the client asks for it).
+follow (or the client asks for it). A cut one is final, and garbled or broken, after 3 s of silence,
+when the next begins, or at the end of the stream.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from itertools import pairwise
 
 from agent.local.providers import lines
 from agent.local.providers.brain import SPEECH_RATE, Heard, Message, Speaking, spread
-from agent.local.providers.tones import Code, Decoder, Garble, Kind, encode_codes
+from agent.local.providers.tones import GIVE_UP_SECONDS, Code, Decoder, Garble, Kind, encode_codes
 
 ENDPOINT_SECONDS = 0.1
 _CHUNK_BYTES = SPEECH_RATE * 2 // 10
@@ -36,7 +37,7 @@ class ScriptedEar:
         self._marks += marks
         if marks:
             heard.append(_heard(self._marks, final=False))
-        if not self._decoder.busy and self._decoder.quiet_seconds >= ENDPOINT_SECONDS:
+        if not self._decoder.busy and self._decoder.quiet_seconds >= self._endpoint():
             heard += self._final()
         return heard
 
@@ -47,6 +48,12 @@ class ScriptedEar:
 
     async def aclose(self) -> None:
         """Nothing is held."""
+
+    def _endpoint(self) -> float:
+        """Return after how much silence what was heard is final: later, if more is to come."""
+        last = self._marks[-1] if self._marks else None
+        more = isinstance(last, Code) and not last.last
+        return GIVE_UP_SECONDS if more else ENDPOINT_SECONDS
 
     def _final(self) -> list[Heard]:
         marks, self._marks = self._marks, []

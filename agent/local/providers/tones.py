@@ -63,8 +63,9 @@ _STRAY_SYMBOLS = 3
 """Fewer digits than this, without START and END, are a coincidence in other sounds."""
 _NONE, _QUIET = -1, -2
 
-GIVE_UP_SECONDS = 0.4
-"""A begun code that is followed by this much silence is garbled."""
+GIVE_UP_SECONDS = 3.0
+"""A begun code that is followed by this much silence is garbled. Long: on a busy machine WebRTC was
+seen to fall silent in the middle of speech for over 2 s, and to go on where it was."""
 
 
 class Kind(IntEnum):
