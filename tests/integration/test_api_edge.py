@@ -1,0 +1,336 @@
+"""Keys, errors and limits: what every route of the API has in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
+
+import httpx2
+import psycopg
+import pytest
+import structlog
+from serving import Api, add_session, serving, settings
+from structlog.testing import capture_logs
+
+from agent.api.app import create_app
+from persistence import keys
+from persistence.errors import DatabaseUnavailableError, SchemaOutdatedError
+from persistence.keys import NewKey
+
+LIST = "/api/admin/transcripts"
+TOKEN = "/api/livekit/token"
+
+
+async def test_no_key_and_an_unknown_one_are_401(api: Api) -> None:
+    for headers in (
+        {},
+        {"Authorization": "Bearer "},
+        {"Authorization": f"Bearer {keys.generate()}"},
+        {"Authorization": "Basic dXNlcjpwYXNz"},
+        {"X-API-Key": "vck_short"},
+        {"X-API-Key": "vck_' OR true --"},
+        {"X-API-Key": keys.generate().swapcase()},
+        {"X-Internal-Service-Key": keys.generate()},
+    ):
+        answer = await api.http.get(LIST, headers=headers)
+        assert answer.status_code == 401, headers
+        assert answer.json()["error"] == "unauthorized"
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_revoked_key_is_401_at_once(api: Api) -> None:
+    key = await api.key("admin")
+    assert (await api.get(LIST, key)).status_code == 200
+    (known,) = await keys.listed(api.db)
+    assert await keys.revoke(api.db, known.id)
+    assert (await api.get(LIST, key)).status_code == 401
+
+
+async def test_an_expired_key_is_401(api: Api) -> None:
+    key = await api.key("admin", lifetime=timedelta(days=1))
+    assert (await api.get(LIST, key)).status_code == 200
+    await api.db.execute("UPDATE api_keys SET expires_at = now() - interval '1 second'")
+    assert (await api.get(LIST, key)).status_code == 401
+
+
+@pytest.mark.parametrize("scope", ["coach", "client", "internal"])
+async def test_another_scope_is_403(api: Api, scope: str) -> None:
+    answer = await api.get(LIST, await api.key(scope))
+    assert answer.status_code == 403
+    assert answer.json() == {"error": "forbidden", "details": "this route needs the scope admin"}
+
+
+async def test_of_an_internal_service_key_only_the_internal_scope_counts(api: Api) -> None:
+    key = await api.key("admin", "internal")
+    answer = await api.http.get(LIST, headers={"X-Internal-Service-Key": key})
+    assert answer.status_code == 403
+    made = await api.http.post(
+        "/api/rooms/create", headers={"X-Internal-Service-Key": key}, json={}
+    )
+    assert made.status_code == 503, "allowed, and LiveKit is not there"
+
+
+async def test_bearer_and_api_key_headers_both_carry_a_key(api: Api) -> None:
+    key = await api.key("admin")
+    for headers in ({"Authorization": f"Bearer {key}"}, {"X-API-Key": key}):
+        assert (await api.http.get(LIST, headers=headers)).status_code == 200
+
+
+async def test_a_key_is_stored_as_its_hash_alone(api: Api) -> None:
+    key = await api.key("admin")
+    row = await (await api.db.execute("SELECT k::text FROM api_keys k")).fetchone()
+    assert row is not None
+    assert key not in row[0]
+    assert keys.hash_of(key).hex() in row[0]
+
+
+async def test_the_last_use_is_written_at_most_once_a_minute(api: Api) -> None:
+    key = await api.key("admin")
+
+    async def used_after(seconds: int | None) -> bool:
+        """Return whether a use changes the last use noted so many seconds ago."""
+        await api.db.execute(
+            "UPDATE api_keys SET last_used_at = now() - %s * interval '1 second'", (seconds,)
+        )
+        before = (await keys.listed(api.db))[0].last_used_at
+        await api.get(LIST, key)
+        return (await keys.listed(api.db))[0].last_used_at != before
+
+    assert await used_after(None)
+    assert await used_after(61)
+    assert not await used_after(50)
+
+
+async def test_a_key_is_linked_to_the_user_of_its_identity(api: Api) -> None:
+    user = uuid4()
+    await api.db.execute("INSERT INTO users (id, identity) VALUES (%s, 'client-ada')", (user,))
+    await keys.create(api.db, keys.generate(), NewKey("ada", ["client"], "client-ada"))
+    assert (await keys.listed(api.db))[0].user_id == user
+
+
+BAD_BODIES = [
+    b"{",
+    b"[]",
+    b"1",
+    b"\xff\xfe",
+    b'{"roomName": "a\\u0000b"}',
+    b'{"roomName": "\\ud800"}',
+    b'{"roomName": "a\\nb"}',
+    b'{"roomName": "   "}',
+    b'{"roomName": 7}',
+    b'{"appointmentId": "not-a-uuid"}',
+    b'{"roomName": "' + b"x" * 200 + b'"}',
+    b"[" * 10_000,
+]
+
+
+async def test_a_body_that_cannot_be_used_is_400(api: Api) -> None:
+    headers = {"X-API-Key": await api.key("admin"), "content-type": "application/json"}
+    for body in BAD_BODIES:
+        answer = await api.http.post("/api/rooms/create", headers=headers, content=body)
+        assert answer.status_code == 400, body[:80]
+        assert set(answer.json()) == {"error", "details"}
+
+
+async def test_half_surrogates_anywhere_in_a_body_are_no_500(api: Api) -> None:
+    body = b'{"participant_attributes": {"\\ud800": "\\udfff"}}'
+    key = await api.key("client", identity="client-ada", rooms=["demo"])
+    headers = {"X-API-Key": key, "content-type": "application/json"}
+    answer = await api.http.post(TOKEN, headers=headers, content=body)
+    assert answer.status_code in (400, 403)
+
+
+BAD_QUERIES = [
+    "limit=0",
+    "limit=201",
+    "limit=x",
+    "status=gone",
+    "cursor=!!",
+    "cursor=AAAA",
+    "cursor=eA",
+    "from=yesterday",
+    "to=0001-01-01T00:00:00Z",
+    "to=9999-12-31T23:59:59-14:00",
+    "text=a%00b",
+    "client=%00",
+    "text=" + "x" * 501,
+    "text=",
+]
+
+
+async def test_a_query_that_cannot_be_used_is_400(api: Api) -> None:
+    key = await api.key("admin")
+    for query in BAD_QUERIES:
+        answer = await api.get(f"{LIST}?{query}", key)
+        assert answer.status_code == 400, query
+        assert answer.json()["error"] == "bad request"
+
+
+async def test_a_query_of_broken_encoding_finds_nothing(api: Api) -> None:
+    await add_session(api.db)
+    assert (await api.get(f"{LIST}?text=%ff%fe", await api.key("admin"))).json() == []
+
+
+async def test_an_id_that_is_no_uuid_is_400(api: Api) -> None:
+    key = await api.key("admin")
+    for session_id in ("7", "not-a-uuid", "%00", "0" * 32 + "g"):
+        answer = await api.get(f"{LIST}/{session_id}", key)
+        assert answer.status_code == 400, session_id
+        assert answer.json()["details"][0]["where"] == "path.sessionId"
+
+
+async def test_errors_never_repeat_what_was_sent(api: Api) -> None:
+    secret = "purple-heron"
+    body = {"roomName": secret * 20, "appointmentId": secret}
+    answer = await api.post("/api/rooms/create", await api.key("admin"), body)
+    assert answer.status_code == 400
+    assert secret not in answer.text
+
+
+async def test_an_unknown_path_is_404_and_another_method_405(api: Api) -> None:
+    missing = await api.http.get("/api/nothing")
+    assert (missing.status_code, missing.json()["error"]) == (404, "not found")
+    answer = await api.http.delete(LIST)
+    assert (answer.status_code, answer.json()["error"]) == (405, "method not allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    for _ in range(100):
+        yield b" " * 1024
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_body_over_64_kib_is_413(api: Api, *, streamed: bool) -> None:
+    content = chunks() if streamed else b" " * 65537
+    headers = {"X-API-Key": await api.key("admin")}
+    answer = await api.http.post("/api/rooms/create", headers=headers, content=content)
+    assert answer.status_code == 413
+    assert set(answer.json()) == {"error", "details"}
+
+
+async def test_a_body_of_64_kib_is_read(api: Api) -> None:
+    headers = {"X-API-Key": await api.key("admin"), "content-type": "application/json"}
+    content = b"{}" + b" " * 65534
+    answer = await api.http.post("/api/rooms/create", headers=headers, content=content)
+    assert answer.status_code == 503
+
+
+async def test_every_answer_has_an_id_that_its_log_lines_have_too(api: Api) -> None:
+    processors = [structlog.contextvars.merge_contextvars]
+    with capture_logs(processors=processors) as lines:
+        made = await api.http.get("/")
+        given = await api.http.get("/", headers={"X-Request-Id": "abc-1"})
+        refused = await api.http.get("/", headers={"X-Request-Id": "a b\x7f"})
+    ids = [answer.headers["x-request-id"] for answer in (made, given, refused)]
+    assert ids[1] == "abc-1"
+    assert len(set(ids)) == 3
+    assert "a b" not in ids[2]
+    assert [line["request_id"] for line in lines if line["event"] == "request"] == ids
+
+
+async def test_the_log_names_routes_and_neither_paths_nor_queries_nor_keys(api: Api) -> None:
+    key = await api.key("admin")
+    session = uuid4()
+    with capture_logs() as lines:
+        await api.get(f"{LIST}/{session}?text=purple-heron", key)
+    (line,) = [line for line in lines if line["event"] == "request"]
+    assert (line["method"], line["status"]) == ("GET", 404)
+    assert line["route"] == f"{LIST}/{{sessionId}}"
+    assert not any(word in str(lines) for word in (str(session), "heron", key))
+
+
+async def test_a_failure_of_ours_is_a_500_that_says_only_where_to_look(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ValueError("purple heron")
+
+    monkeypatch.setattr("persistence.transcripts.page", fail)
+    with capture_logs() as lines:
+        answer = await api.get(LIST, await api.key("admin"))
+    assert "request_failed" in [line["event"] for line in lines]
+    assert answer.status_code == 500
+    assert answer.json()["error"] == "internal server error"
+    assert answer.headers["x-request-id"] in answer.json()["details"]
+    assert "heron" not in answer.text
+
+
+async def test_a_person_who_opens_it_reads_what_it_is(api: Api) -> None:
+    answer = await api.http.get("/")
+    assert answer.status_code == 200
+    assert "/openapi.json" in answer.text
+    for path in ("/docs", "/redoc"):
+        assert (await api.http.get(path)).status_code == 404, "their pages load from outside"
+
+
+async def test_the_description_has_examples_and_names_no_422(api: Api) -> None:
+    described = (await api.http.get("/openapi.json")).json()
+    assert "422" not in json.dumps(described)
+    operations = [o for path in described["paths"].values() for o in path.values()]
+    assert len(operations) == 5
+    for operation in operations:
+        assert {"401", "403", "503"} <= set(operation["responses"])
+        assert operation["security"]
+    for shape in ("Health", "Session", "Message", "WantedRoom", "MadeRoom", "Token"):
+        assert described["components"]["schemas"][shape]["examples"]
+
+
+async def test_an_old_schema_keeps_the_api_from_starting(database_url: str) -> None:
+    with psycopg.connect(database_url) as db:
+        db.execute("UPDATE alembic_version SET version_num = 'older'")
+    with pytest.raises(SchemaOutdatedError, match="coach migrate"):
+        async with serving(settings(database_url)):
+            pass
+
+
+async def test_an_empty_database_keeps_the_api_from_starting(empty_database_url: str) -> None:
+    with pytest.raises(SchemaOutdatedError):
+        async with serving(settings(empty_database_url)):
+            pass
+
+
+async def test_without_postgres_the_api_does_not_start() -> None:
+    app = create_app(settings("postgresql://nobody@127.0.0.1:1/nothing"))
+    with pytest.raises(DatabaseUnavailableError):
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def gone(api: Api) -> None:
+    """Take the database away, as far as the API can see."""
+    await api.app.state.resources.pool.close()
+
+
+async def test_with_postgres_away_known_callers_get_in_and_others_get_503(api: Api) -> None:
+    known = await api.key("client", identity="client-ada", rooms=["demo"])
+    stranger = await api.key("client", identity="client-bob", rooms=["demo"])
+    assert (await api.post(TOKEN, known)).status_code == 201
+    await gone(api)
+    assert (await api.post(TOKEN, known)).status_code == 201
+    for key in (stranger, keys.generate()):
+        answer = await api.post(TOKEN, key)
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "service unavailable"
+
+
+async def test_with_postgres_away_a_caller_is_not_remembered_past_the_keys_expiry(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await api.key(
+        "client", identity="client-ada", rooms=["demo"], lifetime=timedelta(hours=1)
+    )
+    assert (await api.post(TOKEN, key)).status_code == 201
+    await gone(api)
+    monkeypatch.setattr("agent.api.auth._expired", lambda _: True)
+    assert (await api.post(TOKEN, key)).status_code == 503
+
+
+async def test_transcripts_are_503_while_postgres_is_away(api: Api) -> None:
+    key = await api.key("admin")
+    assert (await api.get(LIST, key)).status_code == 200
+    await gone(api)
+    answer: httpx2.Response = await api.get(LIST, key)
+    assert answer.status_code == 503

@@ -1,0 +1,277 @@
+"""Rooms and tokens against a real LiveKit server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import jwt
+import pytest
+from livekit import api as livekit_api
+from livekit import rtc
+from livekit.api import ListRoomsRequest
+from serving import Api, add_user, serving, settings
+
+from agent.local.livekit_server import LiveKitServer
+from persistence.models import new_id
+
+CREATE = "/api/rooms/create"
+TOKEN = "/api/livekit/token"
+AGENT = "voice-coach"
+
+
+@pytest.fixture
+async def live(database_url: str, livekit: LiveKitServer) -> AsyncIterator[Api]:
+    """The API with a LiveKit server."""
+    async with serving(settings(database_url, livekit)) as served:
+        yield served
+
+
+@pytest.fixture
+async def server(livekit: LiveKitServer) -> AsyncIterator[livekit_api.LiveKitAPI]:
+    credentials = livekit.credentials
+    async with livekit_api.LiveKitAPI(livekit.url, credentials.key, credentials.secret) as client:
+        yield client
+
+
+def a_room() -> str:
+    return f"room {uuid4().hex}"
+
+
+async def dispatches(server: livekit_api.LiveKitAPI, room: str) -> list[str]:
+    return [found.agent_name for found in await server.agent_dispatch.list_dispatch(room)]
+
+
+async def appointment(api: Api, room: str | None = None) -> str:
+    made = new_id()
+    await api.db.execute("INSERT INTO appointments (id, room_name) VALUES (%s, %s)", (made, room))
+    return str(made)
+
+
+async def room_of(api: Api, appointment_id: str) -> str | None:
+    query = "SELECT room_name FROM appointments WHERE id = %s"
+    row = await (await api.db.execute(query, (appointment_id,))).fetchone()
+    assert row is not None
+    return row[0]
+
+
+async def test_a_room_is_made_with_one_dispatch_however_often_it_is_asked_for(
+    live: Api, server: livekit_api.LiveKitAPI
+) -> None:
+    key, room = await live.key("admin"), a_room()
+    answers = await asyncio.gather(*(live.post(CREATE, key, {"roomName": room}) for _ in range(5)))
+    assert {answer.status_code for answer in answers} == {200}
+    (data,) = {repr(answer.json()): answer.json() for answer in answers}.values()
+    assert data["success"] is True
+    assert data["data"]["roomId"] == room
+    (made,) = (await server.room.list_rooms(ListRoomsRequest(names=[room]))).rooms
+    assert made.sid == data["data"]["roomSid"]
+    assert await dispatches(server, room) == [AGENT]
+
+
+async def test_join_urls_name_room_and_role(live: Api) -> None:
+    answer = await live.post(CREATE, await live.key("coach"), {"roomName": "a room & more"})
+    urls = answer.json()["data"]["joinUrls"]
+    for role in ("client", "coach"):
+        parts = urlsplit(urls[role])
+        assert (parts.scheme, parts.netloc) == ("http", "coach.test")
+        assert parse_qs(parts.query) == {"room": ["a room & more"], "role": [role]}
+
+
+async def test_a_room_without_a_name_gets_one_that_nobody_guesses(live: Api) -> None:
+    key = await live.key("internal")
+    names = {(await live.post(CREATE, key, {})).json()["data"]["roomId"] for _ in range(3)}
+    assert len(names) == 3
+    assert all(len(name) >= 16 for name in names)
+
+
+async def test_an_appointment_is_linked_to_its_room_once(live: Api) -> None:
+    key, room, meeting = await live.key("admin"), a_room(), await appointment(live)
+    for name in (room, None, room):
+        wanted = {"roomName": name, "appointmentId": meeting}
+        answer = await live.post(CREATE, key, wanted)
+        assert answer.json()["data"]["roomId"] == room
+    assert await room_of(live, meeting) == room
+    other = await live.post(CREATE, key, {"roomName": a_room(), "appointmentId": meeting})
+    assert other.status_code == 409
+    assert await room_of(live, meeting) == room
+
+
+async def test_a_room_of_another_appointment_is_409(live: Api) -> None:
+    key, room = await live.key("admin"), a_room()
+    await appointment(live, room)
+    meeting = await appointment(live)
+    answer = await live.post(CREATE, key, {"roomName": room, "appointmentId": meeting})
+    assert answer.status_code == 409
+    assert await room_of(live, meeting) is None
+
+
+async def test_an_unknown_appointment_is_404_and_makes_no_room(
+    live: Api, server: livekit_api.LiveKitAPI
+) -> None:
+    key, room = await live.key("admin"), a_room()
+    answer = await live.post(CREATE, key, {"roomName": room, "appointmentId": str(uuid4())})
+    assert answer.status_code == 404
+    assert not (await server.room.list_rooms(ListRoomsRequest(names=[room]))).rooms
+
+
+async def test_without_livekit_a_room_is_503_and_the_appointment_stays_as_it_was(api: Api) -> None:
+    meeting = await appointment(api)
+    answer = await api.post(CREATE, await api.key("admin"), {"appointmentId": meeting})
+    assert answer.status_code == 503
+    assert answer.json() == {
+        "error": "service unavailable",
+        "details": "LiveKit cannot be reached",
+    }
+    assert await room_of(api, meeting) is None
+
+
+async def test_a_client_makes_no_rooms(live: Api) -> None:
+    key = await live.key("client", identity="client-ada", rooms=["demo"])
+    assert (await live.post(CREATE, key, {})).status_code == 403
+
+
+def claims(answer: Any, livekit: LiveKitServer) -> dict[str, Any]:
+    assert answer.status_code == 201, answer.text
+    token = answer.json()["participant_token"]
+    found: dict[str, Any] = jwt.decode(token, livekit.credentials.secret, algorithms=["HS256"])
+    return found
+
+
+async def test_a_clients_token_says_what_its_key_says_and_grants_no_more(
+    live: Api, livekit: LiveKitServer
+) -> None:
+    ada = await add_user(live.db, "client-ada", display_name="Ada")
+    key = await live.key("client", identity="client-ada", rooms=["demo"])
+    answer = await live.http.post(TOKEN, headers={"Authorization": f"Bearer {key}"})
+    assert answer.json()["server_url"] == livekit.url
+    token = claims(answer, livekit)
+    assert token["sub"] == "client-ada"
+    assert token["name"] == "Ada"
+    assert token["attributes"] == {"role": "client", "user_id": str(ada)}
+    assert token["video"] == {
+        "roomJoin": True,
+        "room": "demo",
+        "canPublish": True,
+        "canPublishSources": ["microphone"],
+        "canPublishData": True,
+        "canSubscribe": True,
+        "canUpdateOwnMetadata": False,
+    }
+    assert set(token) == {"sub", "iss", "nbf", "exp", "name", "attributes", "video", "roomConfig"}
+    assert 595 < token["exp"] - time.time() <= 601
+    assert [agent["agentName"] for agent in token["roomConfig"]["agents"]] == [AGENT]
+
+
+@pytest.mark.parametrize(
+    ("scope", "identity", "attributes"),
+    [
+        ("client", "client-ada", {"role": "client", "user_id": "ada"}),
+        ("coach", "coach-carl", {"role": "coach", "user_id": "carl"}),
+        ("client", "visitor", {"role": "client", "user_id": "visitor"}),
+        ("client", "coach-carl", {"role": "client", "user_id": "carl"}),
+    ],
+)
+async def test_the_role_comes_from_the_scope_whatever_the_identity_looks_like(
+    api: Api, scope: str, identity: str, attributes: dict[str, str]
+) -> None:
+    key = await api.key(scope, identity=identity, rooms=["demo"])
+    token = (await api.post(TOKEN, key)).json()["participant_token"]
+    found = jwt.decode(token, options={"verify_signature": False})
+    assert found["attributes"] == attributes
+
+
+async def test_what_a_key_does_not_say_is_403(api: Api) -> None:
+    await add_user(api.db, "client-ada", display_name="Ada")
+    key = await api.key("client", identity="client-ada", rooms=["demo", "other"])
+    refused: list[dict[str, Any]] = [
+        {"room_name": "elsewhere"},
+        {"participant_identity": "coach-carl"},
+        {"participant_name": "Carl"},
+        {"participant_metadata": "{}"},
+        {"participant_attributes": {"role": "coach"}},
+        {"participant_attributes": {"user_id": "carl"}},
+        {"participant_attributes": {"lk.agent.state": "x"}},
+        {"room_config": {"agents": [{"agent_name": "another"}]}},
+        {"room_config": {"agents": [{"agent_name": AGENT}, {"agent_name": AGENT}]}},
+        {"room_config": {"agents": [{"agent_name": AGENT, "metadata": "{}"}]}},
+        {"room_config": {"metadata": "{}"}},
+        {"room_config": {"max_participants": 2}},
+        {"room_config": {"egress": {"room": {"room_name": "demo"}}}},
+    ]
+    for wanted in refused:
+        answer = await api.post(TOKEN, key, {"room_name": "demo", **wanted})
+        assert answer.status_code == 403, wanted
+        assert answer.json()["error"] == "forbidden"
+
+
+async def test_asking_for_what_the_key_says_anyway_is_fine(api: Api) -> None:
+    await add_user(api.db, "client-ada", display_name="Ada")
+    key = await api.key("client", identity="client-ada", rooms=["demo", "other"])
+    wanted = {
+        "room_name": "other",
+        "participant_identity": "client-ada",
+        "participant_name": "Ada",
+        "participant_metadata": "",
+        "participant_attributes": {"role": "client"},
+        "room_config": {"agents": [{"agent_name": AGENT}]},
+        "a_field_of_a_later_sdk": None,
+    }
+    answer = await api.post(TOKEN, key, wanted)
+    token = jwt.decode(answer.json()["participant_token"], options={"verify_signature": False})
+    assert token["video"]["room"] == "other"
+
+
+async def test_the_room_must_be_named_unless_the_key_has_just_one(api: Api) -> None:
+    two = await api.key("client", identity="client-ada", rooms=["demo", "other"])
+    any_room = await api.key("coach", identity="coach-carl")
+    for key in (two, any_room):
+        assert (await api.post(TOKEN, key, {})).status_code == 400
+    assert (await api.post(TOKEN, any_room, {"room_name": "demo"})).status_code == 201
+
+
+async def test_a_key_of_nobody_or_of_no_room_or_of_another_scope_joins_nothing(api: Api) -> None:
+    for key in (
+        await api.key("client", rooms=["demo"]),
+        await api.key("client", identity="client-ada"),
+        await api.key("client", identity="client-ada", rooms=[]),
+        await api.key("admin", identity="client-ada", rooms=["demo"]),
+        await api.key("internal", identity="client-ada", rooms=["demo"]),
+    ):
+        assert (await api.post(TOKEN, key, {"room_name": "demo"})).status_code == 403
+
+
+@pytest.mark.parametrize("config", [{"nothing": 1}, {"agents": "x"}, {"empty_timeout": -1}])
+async def test_a_room_config_that_is_not_livekits_is_400(api: Api, config: Any) -> None:
+    key = await api.key("client", identity="client-ada", rooms=["demo"])
+    assert (await api.post(TOKEN, key, {"room_config": config})).status_code == 400
+
+
+@pytest.mark.parametrize("made_before", [True, False])
+async def test_client_and_coach_who_join_at_once_find_one_dispatch(
+    live: Api, server: livekit_api.LiveKitAPI, *, made_before: bool
+) -> None:
+    room = a_room()
+    if made_before:
+        await live.post(CREATE, await live.key("admin"), {"roomName": room})
+    keys = [
+        await live.key("client", identity="client-ada", rooms=[room]),
+        await live.key("coach", identity="coach-carl"),
+    ]
+    granted = [(await live.post(TOKEN, key, {"room_name": room})).json() for key in keys]
+    rooms = [rtc.Room() for _ in granted]
+    try:
+        await asyncio.gather(
+            *(
+                joined.connect(grant["server_url"], grant["participant_token"])
+                for joined, grant in zip(rooms, granted, strict=True)
+            )
+        )
+        assert rooms[0].local_participant.attributes == {"role": "client", "user_id": "ada"}
+        assert await dispatches(server, room) == [AGENT]
+    finally:
+        await asyncio.gather(*(joined.disconnect() for joined in rooms))
