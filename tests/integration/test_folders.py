@@ -153,6 +153,15 @@ def test_a_folder_goes_when_its_last_journal_is_shipped(tmp_path: Path) -> None:
     own.close()
 
 
+def test_a_folder_with_a_journal_is_not_removed_and_keeps_its_id(tmp_path: Path) -> None:
+    mine = claim(tmp_path, tmp_path / "mine")
+    (mine.path / f"{uuid4()}.journal").touch()
+    assert not mine.remove()
+    again = claim(tmp_path, tmp_path / "mine")
+    assert again.worker_id == mine.worker_id
+    again.close()
+
+
 async def test_a_job_that_outlives_its_workers_folder_makes_it_anew(tmp_path: Path) -> None:
     path = abandoned(tmp_path, journals=0)
     own = claim(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import random
 import threading
@@ -163,6 +165,33 @@ async def test_nothing_counts_as_durable_before_its_own_sync(
     assert await journal.durable(10)
 
 
+async def test_a_commit_tells_nobody_whose_events_came_later(
+    opened: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, calls, sync = threading.Semaphore(0), [], os.fdatasync
+
+    def one_at_a_time(fd: int) -> None:
+        calls.append(fd)
+        go.acquire(timeout=30)
+        sync(fd)
+
+    monkeypatch.setattr(os, "fdatasync", one_at_a_time)
+    journal, _ = opened()
+    journal.append(turn(1))
+    await until(lambda: len(calls) == 1)
+    first = asyncio.create_task(journal.durable(30))
+    await asyncio.sleep(0)
+    journal.append(turn(2))
+    second = asyncio.create_task(journal.durable(30))
+    await asyncio.sleep(0)
+    go.release()
+    assert await first
+    await until(lambda: len(calls) == 2)
+    assert not second.done()
+    go.release()
+    assert await second
+
+
 async def test_a_live_journal_is_locked_and_a_closed_one_is_not(opened: Opener) -> None:
     journal, path = opened()
     journal.append(turn(1))
@@ -238,6 +267,22 @@ def test_the_last_event_is_found_behind_a_long_corrupt_tail(tmp_path: Path) -> N
     path = written(tmp_path / f"{uuid4()}.journal", [turn(1), an_end()], b"\0" * 300_000)
     assert ended(path)
     assert not recover(path, EndReason.ERROR)
+
+
+def test_a_lock_on_a_file_that_was_replaced_meanwhile_is_void(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path / f"{uuid4()}.journal", [turn(1)])
+    flock = fcntl.flock
+
+    def replaced_before(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_EX:
+            written(tmp_path / "other", [turn(1), an_end()]).rename(path)
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replaced_before)
+    with try_lock(path) as dead:
+        assert dead is None
 
 
 def test_only_a_journals_name_names_a_session(tmp_path: Path) -> None:
