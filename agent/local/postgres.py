@@ -93,6 +93,10 @@ class Postgres:
     _process: subprocess.Popen[bytes]
     _claim: IO[bytes]
 
+    def running(self) -> bool:
+        """Return whether the server has not ended."""
+        return self._process.poll() is None
+
     def stop(self) -> None:
         """Stop the server, its connections cut, its data on disk; a second call does nothing."""
         if self._process.stdin is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 FOLDER_NAME = "var"
+LOCK_NAME = "up.lock"
 
 
 class AlreadyRunningError(Exception):
@@ -20,7 +21,7 @@ class AlreadyRunningError(Exception):
 
     def __init__(self, pid: str) -> None:
         owner = f"process {pid}" if pid else "another process"
-        super().__init__(f"coach up is already running here: {owner} has {FOLDER_NAME}/up.lock")
+        super().__init__(f"coach up is already running here: {owner} has {FOLDER_NAME}/{LOCK_NAME}")
 
 
 def prepare(checkout: Path) -> Path:
@@ -36,7 +37,7 @@ def own(folder: Path) -> IO[Any]:
 
     Raises AlreadyRunningError, which names the process that has it.
     """
-    lock = open_private(folder / "up.lock", "a+")
+    lock = open_private(folder / LOCK_NAME, "a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -48,6 +49,18 @@ def own(folder: Path) -> IO[Any]:
     lock.write(str(os.getpid()))
     lock.flush()
     return lock
+
+
+def owned(folder: Path) -> bool:
+    """Return whether a process has `folder` now."""
+    try:
+        with (folder / LOCK_NAME).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_private(path: Path, content: str) -> None:

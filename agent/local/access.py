@@ -1,0 +1,63 @@
+"""What opens a local deployment for its user: an API key, and a token for a room with the coach."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import timedelta
+from pathlib import Path
+
+from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+
+from agent.local import state
+from agent.local.livekit_server import Credentials
+from persistence import database, keys
+from persistence.keys import NewKey
+
+KEY_FILE = "api-key"
+SCOPES = ["admin", "internal"]
+TOKEN_LIFETIME = timedelta(days=1)
+EMPTY_SECONDS = 600
+CLIENT = "client-you"
+
+
+def room_name() -> str:
+    """Return a name that no other room has."""
+    return f"coaching-{secrets.token_hex(4)}"
+
+
+def client_token(credentials: Credentials, room: str, agent_name: str) -> str:
+    """Return a token with which a client joins `room`; whoever makes the room calls the agent."""
+    grants = VideoGrants(room_join=True, room=room, can_update_own_metadata=False)
+    dispatch = RoomAgentDispatch(agent_name=agent_name)
+    return (
+        AccessToken(credentials.key, credentials.secret)
+        .with_identity(CLIENT)
+        .with_attributes({"role": "client"})
+        .with_ttl(TOKEN_LIFETIME)
+        .with_grants(grants)
+        .with_room_config(RoomConfiguration(empty_timeout=EMPTY_SECONDS, agents=[dispatch]))
+        .to_jwt()
+    )
+
+
+def api_key(folder: Path, database_url: str) -> str:
+    """Return the user's key for the API, the same at each start, kept in the state folder.
+
+    Raises PersistenceError.
+    """
+    file = folder / KEY_FILE
+    kept = file.read_text(encoding="utf-8") if file.exists() else None
+    key = asyncio.run(_valid_key(kept, database_url))
+    state.write_private(file, key)
+    return key
+
+
+async def _valid_key(kept: str | None, database_url: str) -> str:
+    with database.translated():
+        async with await database.connect(database_url, "up") as db:
+            if kept is not None and await keys.find(db, kept) is not None:
+                return kept
+            made = keys.generate()
+            await keys.create(db, made, NewKey(name="coach up", scopes=SCOPES))
+            return made

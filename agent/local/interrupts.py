@@ -1,0 +1,51 @@
+"""Ctrl-C and its kin, as counts: the first asks to stop, the second hurries.
+
+A signal handler that raises could leave a child started and unknown. Here it only counts, and every
+wait looks at the count.
+"""
+
+from __future__ import annotations
+
+import signal
+import types
+
+from agent.local import processes
+
+
+class StopAskedError(Exception):
+    """The user wants this to end."""
+
+
+class HurriedError(Exception):
+    """The user wants this to end now."""
+
+
+class Interrupts:
+    def __init__(self) -> None:
+        self._count = 0
+
+    def install(self) -> None:
+        """Take the signals of this process."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._counted)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # under nohup it stays
+            signal.signal(signal.SIGHUP, self._counted)
+
+    def check(self) -> None:
+        """Raise StopAskedError from the first signal on."""
+        if self._count:
+            raise StopAskedError
+
+    def pause(self) -> None:
+        """Wait a moment; raises StopAskedError from the first signal on."""
+        self.check()
+        processes.pause()
+
+    def pause_at_the_end(self) -> None:
+        """Wait a moment while stopping; raises HurriedError from the second signal on."""
+        if self._count > 1:
+            raise HurriedError
+        processes.pause()
+
+    def _counted(self, _number: int, _frame: types.FrameType | None) -> None:
+        self._count += 1

@@ -1,0 +1,261 @@
+"""`coach up` as its user has it: a process in a folder, its signals, and what is left after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+from deployment import eventually
+from psycopg.rows import dict_row
+
+from agent.local import postgres, postgres_programs, running
+from agent.local.client import RoomClient
+from agent.local.livekit_server import LiveKitServer
+
+MARKER = "VOICE_COACH_TEST"
+STOP_SECONDS = 60
+
+
+@dataclass
+class Checkout:
+    """A folder in which `coach up` runs, and the processes that it may leave."""
+
+    folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def begin(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        with self.said.open("ab") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "agent.cli", "up", *arguments],
+                cwd=self.folder,
+                env={**os.environ, MARKER: str(self.folder), **environment},
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+        self.started.append(process)
+        return process
+
+    def up(self, *arguments: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+        """Start `coach up --json`; return it and what it says when it is ready."""
+        process = self.begin("--json", *arguments)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, self.said.read_text()
+        return process, json.loads(line)
+
+    @property
+    def said(self) -> Path:
+        return self.folder / "said"
+
+    def left(self) -> list[str]:
+        """Return every process of this checkout, `coach up` itself too."""
+        return [" ".join(p.info["cmdline"] or []) for p in _alive() if self._is_ours(p)]
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            if process.environ().get(MARKER) == str(self.folder):
+                return True
+            # Postgres is given an environment of its own
+            return str(postgres.data_dir(self.folder)) in " ".join(process.cmdline())
+        except psutil.Error:
+            return False
+
+    def transcripts(self, ready: dict[str, str]) -> Any:
+        request = urllib.request.Request(ready["apiUrl"] + "api/admin/transcripts")
+        request.add_header("X-API-Key", ready["apiKey"])
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return json.load(response)
+
+    def sessions(self) -> list[dict[str, Any]]:
+        found = running.find(self.folder)
+        assert found is not None, "coach up is not ready"
+        with psycopg.connect(found.database_url, row_factory=dict_row) as db:
+            return db.execute("SELECT * FROM sessions ORDER BY started_at").fetchall()
+
+
+def _alive() -> Iterator[psutil.Process]:
+    for process in psutil.process_iter(["cmdline", "status"]):
+        if process.info["status"] != psutil.STATUS_ZOMBIE:
+            yield process
+
+
+@pytest.fixture
+def make_checkout(livekit: LiveKitServer, tmp_path: Path) -> Iterator[Callable[[str], Checkout]]:
+    """Makes checkouts; `livekit` sees to it that there is a server's binary."""
+    made: list[Checkout] = []
+
+    def make(name: str) -> Checkout:
+        (tmp_path / name).mkdir()
+        made.append(Checkout(tmp_path / name))
+        return made[-1]
+
+    yield make
+    for checkout in made:
+        for process in checkout.started:
+            process.kill()
+            process.wait()
+        data = postgres.data_dir(checkout.folder)
+        if data.is_relative_to(postgres_programs.ROOTS_HOME):
+            shutil.rmtree(data.parent, ignore_errors=True)
+
+
+@pytest.fixture
+def checkout(make_checkout: Callable[[str], Checkout]) -> Checkout:
+    return make_checkout("checkout")
+
+
+@asynccontextmanager
+async def conversation(ready: dict[str, str]) -> AsyncIterator[RoomClient]:
+    """A client in the room that was offered, with the coach there."""
+    client = await RoomClient().join(ready["livekitUrl"], ready["token"])
+    try:
+        await client.until(lambda c: c.agent_state() is not None, 30)
+        yield client
+    finally:
+        await client.leave()
+
+
+async def session_begun(checkout: Checkout, count: int) -> None:
+    async def begun() -> bool:
+        return len(checkout.sessions()) == count
+
+    await eventually(begun, 15)
+
+
+def interrupted(process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:
+    process.send_signal(number)
+    return process.wait(STOP_SECONDS)
+
+
+async def test_one_ctrl_c_completes_the_sessions_and_leaves_no_process(
+    checkout: Checkout,
+) -> None:
+    """Ready, a conversation, Ctrl-C; the next start has the session, completed, in its database."""
+    process, ready = checkout.up()
+    refused = checkout.begin()
+    assert refused.wait(STOP_SECONDS) == 2
+    assert f"process {process.pid} has var/up.lock" in checkout.said.read_text()
+
+    assert checkout.transcripts(ready) == []
+
+    async with conversation(ready):
+        await session_begun(checkout, 1)
+        assert interrupted(process) == 0, checkout.said.read_text()
+    assert checkout.left() == []
+    assert running.find(checkout.folder) is None
+
+    again, _ = checkout.up()
+    (session,) = checkout.sessions()
+    assert (session["status"], session["end_reason"]) == ("completed", "worker_shutdown")
+    assert session["completeness"] == "complete"
+    assert interrupted(again, signal.SIGTERM) == 0
+    assert checkout.left() == []
+
+
+async def test_a_kill_is_recovered_from_by_the_next_start(checkout: Checkout) -> None:
+    """Orphans are ended, the session that was cut off is ended, and the next one goes well."""
+    process, ready = checkout.up()
+    async with conversation(ready):
+        await session_begun(checkout, 1)
+        process.kill()
+        process.wait()
+    process, ready = checkout.up()
+
+    async def ended() -> bool:
+        return all(session["status"] == "cancelled" for session in checkout.sessions())
+
+    await eventually(ended, 30)
+    (session,) = checkout.sessions()
+    assert session["end_reason"] == "worker_lost"
+    async with conversation(ready):
+        await session_begun(checkout, 2)
+    assert interrupted(process) == 0
+    assert checkout.left() == []
+
+
+def test_it_stops_as_well_before_it_is_ready(checkout: Checkout) -> None:
+    process = checkout.begin()
+    while "Postgres         started" not in checkout.said.read_text():
+        assert process.poll() is None, checkout.said.read_text()
+    assert interrupted(process) == 130
+    assert checkout.left() == []
+
+
+def test_no_secret_is_in_a_log(checkout: Checkout) -> None:
+    process, ready = checkout.up()
+    secret = json.loads((checkout.folder / "var/livekit-key.json").read_text())["secret"]
+    assert interrupted(process) == 0
+    logs = [checkout.said, *(checkout.folder / "var/logs").iterdir()]
+    assert len(logs) == 5
+    for log in logs:
+        for name in (ready["apiKey"], ready["token"], secret):
+            assert name not in log.read_text(), log
+        assert log == checkout.said or log.stat().st_mode & 0o077 == 0
+
+
+def test_a_part_that_dies_is_started_again(checkout: Checkout) -> None:
+    process, ready = checkout.up()
+    children = json.loads((checkout.folder / "var/children.json").read_text())
+    os.kill(next(child["pid"] for child in children if child["name"] == "api"), signal.SIGKILL)
+    while "runs again" not in checkout.said.read_text():
+        assert process.poll() is None, checkout.said.read_text()
+    with urllib.request.urlopen(ready["apiUrl"], timeout=10) as response:
+        assert response.status == 200
+    assert "api              died and is started again" in checkout.said.read_text()
+    assert interrupted(process) == 0
+
+
+def test_a_lost_livekit_server_ends_everything_with_its_reason(checkout: Checkout) -> None:
+    process, _ = checkout.up()
+    children = json.loads((checkout.folder / "var/children.json").read_text())
+    lost = next(child["pid"] for child in children if child["name"] == "livekit-server")
+    os.kill(lost, signal.SIGKILL)
+    assert process.wait(STOP_SECONDS) == 1
+    assert "livekit-server ended with signal 9" in checkout.said.read_text()
+    assert checkout.left() == []
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_refused(
+    checkout: Checkout, livekit: LiveKitServer
+) -> None:
+    taken = livekit.url.rpartition(":")[2]
+    process = checkout.begin("--port", taken)
+    assert process.wait(STOP_SECONDS) == 2
+    assert f"port {taken} of 127.0.0.1 is taken" in checkout.said.read_text()
+    assert checkout.left() == []
+
+
+def test_a_livekit_url_without_its_key_is_refused(checkout: Checkout) -> None:
+    process = checkout.begin(LIVEKIT_URL="ws://127.0.0.1:7880")
+    assert process.wait(STOP_SECONDS) == 2
+    assert "LIVEKIT_API_KEY is missing" in checkout.said.read_text()
+
+
+@pytest.mark.full
+async def test_two_checkouts_run_at_once(make_checkout: Callable[[str], Checkout]) -> None:
+    one, two = make_checkout("one"), make_checkout("two")
+    (first, ready_one), (second, ready_two) = one.up(), two.up()
+    assert all(ready_one[name] != ready_two[name] for name in ready_one)
+    async with conversation(ready_one), conversation(ready_two):
+        await session_begun(one, 1)
+        await session_begun(two, 1)
+    assert interrupted(first) == 0
+    assert one.left() == []
+    async with conversation(ready_two):
+        await session_begun(two, 2)
+    assert interrupted(second) == 0
+    assert two.left() == []
