@@ -29,6 +29,9 @@ from persistence.events import Role
 
 log = structlog.get_logger("coach.lone_clients")
 
+LONGEST_DOUBLINGS = 4
+"""A room is called for again after 1, 2, 4, 8 and then always 16 times the first wait."""
+
 ROOMS_A_LOOK = 50
 """Rooms looked into at one time; the others have their turn at the next."""
 
@@ -45,6 +48,7 @@ class LoneClients:
     wait_seconds: float
     served: Callable[[], Collection[str]]
     _since: dict[str, float] = field(default_factory=dict)
+    _calls: dict[str, int] = field(default_factory=dict)
     _next: int = 0
 
     async def run(self) -> None:
@@ -62,8 +66,10 @@ class LoneClients:
         waiting = [name for name in await self._rooms() if await self._waits(name)]
         now = time.monotonic()
         self._since = {name: self._since.get(name, now) for name in waiting}
-        for name, since in self._since.items():
-            if now - since >= self.wait_seconds:
+        self._calls = {name: self._calls.get(name, 0) for name in waiting}
+        for name, since in list(self._since.items()):
+            # an overloaded worker is not helped by more calls for the same room
+            if now - since >= self.wait_seconds * 2 ** min(self._calls[name], LONGEST_DOUBLINGS):
                 await self._call_agent(name, waited=now - since)
 
     async def _rooms(self) -> list[str]:
@@ -97,7 +103,8 @@ class LoneClients:
         await self.livekit.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(agent_name=self.agent_name, room=name, metadata=metadata)
         )
-        self._since[name] = time.monotonic()  # the called one has its time to come
+        self._since[name] = time.monotonic()
+        self._calls[name] += 1
         log.warning("agent_called_again", waited_seconds=round(waited, 1), reason=why(stale))
 
 

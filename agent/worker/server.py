@@ -55,7 +55,7 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
             )
             async with running({**estate.tasks(), "lone_clients": lone_clients.run}):
                 await estate.known_alive()
-                await _serve(server, stop, devmode=devmode)
+                await _serve(settings, server, stop, devmode=devmode)
                 unshipped = await estate.flush(hurried=stop.hurried)
     log.info("worker_stopped", unshipped=unshipped)
     return UNSHIPPED if unshipped else 0
@@ -85,14 +85,17 @@ def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
     return server
 
 
-async def _serve(server: AgentServer, stop: Stop, *, devmode: bool) -> None:
-    """Run `server` until it is asked to stop, let its sessions end, and close it."""
+async def _serve(settings: Settings, server: AgentServer, stop: Stop, *, devmode: bool) -> None:
+    """Run `server` until it is asked to stop, let its sessions end, and close it.
+
+    Draining for 0 s would be draining without an end to the framework.
+    """
     serving = asyncio.create_task(server.run(devmode=devmode), name="agent_server")
     asked = asyncio.create_task(stop.asked.wait(), name="stop_asked")
     try:
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            if not devmode:
+            if settings.drain_seconds and not devmode:
                 await _drain(server, stop)
             await server.aclose()
         await serving
