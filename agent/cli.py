@@ -122,14 +122,16 @@ def _work(*, devmode: bool) -> None:
 
 
 @app.command()
-def console() -> None:
+def console(
+    text: Annotated[bool, typer.Option("--text", help="Type instead of speaking.")] = False,
+) -> None:
     """Talk to the coach in this terminal, with its microphone and speaker."""
     from agent.settings import Need
 
     settings = _settings(Need.PROVIDERS)
-    from agent.worker import server
+    from agent.worker import console as terminal
 
-    server.console(settings)
+    terminal.run(settings, text=text)
 
 
 @app.command()

@@ -119,15 +119,22 @@ class Estate:
     async def _settle(self, folder: WorkerFolder) -> None:
         """End and ship what a worker left that did not come back, then remove its folder."""
         log.warning("folder_adopted", of_worker=str(folder.worker_id))
-        shipper = _shipper(self.settings, folder)
-        running = asyncio.create_task(shipper.run(), name="orphan_shipper")
         try:
-            await shipper.recover_folder()
-            await shipper.flushed(self.settings.ship_seconds)
+            await ship_all(self.settings, folder)
         finally:
-            shipper.stop()
-            await running
             folder.remove()
+
+
+async def ship_all(settings: Settings, folder: WorkerFolder) -> int:
+    """End what is unfinished in `folder` and ship all of it; return how many events are left."""
+    shipper = _shipper(settings, folder)
+    running = asyncio.create_task(shipper.run(), name="ship_all")
+    try:
+        await shipper.recover_folder()
+        return await shipper.flushed(settings.ship_seconds)
+    finally:
+        shipper.stop()
+        await running
 
 
 def _shipper(settings: Settings, folder: WorkerFolder) -> Shipper:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -67,9 +68,10 @@ class CoachJob:
 
     def set_up(self, _process: JobProcess) -> None:
         """Prepare a job process, before it has a job."""
-        # A signal to the whole group must not end live sessions: the worker tells its jobs to stop.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if threading.current_thread() is threading.main_thread():  # in the console it is a thread
+            # a signal to the whole group must not end sessions: the worker tells its jobs to stop
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.configure(self.settings)
 
     async def run(self, ctx: JobContext) -> None:

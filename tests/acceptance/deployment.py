@@ -90,7 +90,7 @@ class Deployment:
 
     def start_worker(self, name: str = "worker", **environment: str) -> Child:
         """Start a worker and return once LiveKit has it."""
-        command = [sys.executable, "-m", "agent.cli", "start"] if not os.environ.get("TRYCLI") else [sys.executable, "/tmp/cli_tmp.py"]
+        command = [sys.executable, "-m", "agent.cli", "start"]
         child = self.children.spawn(name, command, self.environment(**environment))
         self.workers.append(child)
         wait_until(lambda: "worker_registered" in "\n".join(child.output()), child, 60)

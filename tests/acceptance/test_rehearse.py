@@ -1,0 +1,220 @@
+"""`coach rehearse` against real deployments: it passes on a healthy one, and only there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from databases import fresh_database
+from deployment import Deployment, Providers
+
+from agent.local import loopback, rehearse
+from agent.local.client import SAMPLE_RATE
+from agent.local.livekit_server import LiveKitServer
+from agent.local.processes import Children, wait_until
+from agent.local.providers import lines, tones
+from agent.local.rehearsal.conversation import Script
+from persistence import keys
+from persistence.keys import NewKey
+
+CLIENT = "client-rehearsal"
+
+
+async def in_tones(text: str) -> bytes:
+    """Say one of the script's sentences as the scripted recogniser hears it."""
+    (id_,) = lines.utterances_in(text)
+    return tones.encode(id_, sample_rate=SAMPLE_RATE)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rehearsals say what the scripted recogniser hears: two sentences, others in each room."""
+
+    def script(number: int, _minutes: float | None) -> Script:
+        said = [lines.utterance(number * 10 + n) for n in (1, 2)]
+        return Script(said, len(said), voice=in_tones)
+
+    monkeypatch.setattr(rehearse, "script", script)
+
+
+@pytest.fixture(scope="module")
+def api_url(served: Deployment) -> Iterator[str]:
+    with api_of(served) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def key(served: Deployment) -> str:
+    return key_in(served.database_url, "admin", "client")
+
+
+def test_a_healthy_deployment_passes_with_each_word_beside_its_caption(
+    scripted: None, api_url: str, key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sessions at once: one JSON object on standard output, and no cross-talk."""
+    code = rehearse.run(url=api_url, api_key=key, sessions=2, as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert (code, told["ok"]) == (0, True), told
+    assert len(told["latency"]["each"]) == 4
+    assert 0 < told["latency"]["median"] <= told["latency"]["p95"]
+    for number, session in enumerate(told["sessions"]):
+        said = [lines.utterance(number * 10 + n) for n in (1, 2)]
+        answers = [lines.reply(number * 10 + n) for n in (1, 2)]
+        rows = session["transcript"]
+        assert [row["stored"] for row in rows if row["speaker"] == "client"] == said
+        assert [row["stored"] for row in rows if row["speaker"] == "ai"][1:] == answers
+        assert [row["captioned"] for row in rows] == [row["stored"] for row in rows]
+        assert session["wordErrorRate"] == 0
+        assert session["heardSeconds"] > 1
+        assert (session["end"]["status"], session["end"]["reason"]) == ("completed", "client_left")
+        assert 0 < session["end"]["completedAfter"] < rehearse.Bounds().completion
+        assert session["receipt"]["turnCount"] == len(rows) == 5
+        assert session["receipt"]["completeness"] == "complete"
+    assert len({session["room"] for session in told["sessions"]}) == 2
+
+
+ALTERED = "NEW.text := replace(NEW.text, 'number', 'numbers'); RETURN NEW;"
+LOST = "IF NEW.role = 'client' THEN RETURN NULL; END IF; RETURN NEW;"
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        pytest.param(ALTERED, "not what was captioned", id="altered"),
+        pytest.param(LOST, "captioned, and not in Postgres", id="lost"),
+    ],
+)
+def test_it_fails_and_says_where_when_postgres_has_other_words(
+    harm: str,
+    said: str,
+    scripted: None,
+    served: Deployment,
+    api_url: str,
+    key: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with harmed(served.database_url, harm):
+        code = rehearse.run(url=api_url, api_key=key, as_json=True)
+    (session,) = json.loads(capsys.readouterr().out)["sessions"]
+    assert code == 1
+    different = [row for row in session["transcript"] if row["difference"]]
+    assert [row["captioned"] for row in different] == [lines.utterance(n) for n in (1, 2)]
+    assert {row["difference"] for row in different} == {said}
+    assert any(failure.endswith(f"client: {said}") for failure in session["failures"])
+    assert any("receipt" in failure for failure in session["failures"])
+
+
+def test_it_says_in_one_line_why_there_is_nothing_to_rehearse_with(
+    api_url: str, key: str, served: Deployment, tmp_path: Path
+) -> None:
+    """Exit code 2, and never a traceback."""
+    reader = key_in(served.database_url, "admin")
+    nowhere = f"http://127.0.0.1:{loopback.free_port()}"
+    for arguments, said in [
+        ([], "nothing to rehearse with"),
+        (["--url", api_url], "no key"),
+        (["--url", api_url, "--key", f"{key[:-1]}-"], "the key was refused"),
+        (["--url", api_url, "--key", reader], "the scopes admin and client"),
+        (["--url", nowhere, "--key", key], "cannot reach"),
+        (["--url", f"{served.providers.url}/", "--key", key], "404"),
+        (["--url", "coach.example", "--key", key], "--url is the API's"),
+    ]:
+        done = coach("rehearse", *arguments, cwd=tmp_path)
+        assert done.returncode == 2, done
+        assert done.stdout == ""
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.full
+def test_the_command_passes_on_real_speech(
+    livekit: LiveKitServer,
+    postgres_url: str,
+    template_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """espeak-ng speaks, the offline recogniser hears: misspelt perhaps, and kept as it was."""
+    folder = tmp_path_factory.mktemp("offline")
+    children = Children(folder)
+    databases = fresh_database(postgres_url, template_database)
+    deployment = Deployment(livekit, offline(children), next(databases), folder, children)
+    worker = deployment.start_worker()
+    try:
+        with api_of(deployment) as url:
+            key = key_in(deployment.database_url, "admin", "client")
+            done = coach("rehearse", "--json", "--url", url, "--key", key, cwd=folder)
+    finally:
+        deployment.stop_worker(worker)
+        children.stop(deployment.providers.child, 5)
+        next(databases, None)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["ok"]) == (0, True), done
+    (session,) = told["sessions"]
+    assert len(session["spoken"]) == 4
+    assert session["wordErrorRate"] < 0.6
+    assert session["receipt"]["turnCount"] == len(session["transcript"]) >= 9
+
+
+def coach(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder without a `coach up`."""
+    command = [sys.executable, "-m", "agent.cli", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=170, check=False
+    )
+
+
+@contextmanager
+def api_of(deployment: Deployment) -> Iterator[str]:
+    port = loopback.free_port()
+    command = [sys.executable, "-m", "agent.cli", "api", "--port", str(port)]
+    child = deployment.children.spawn("api", command, deployment.environment())
+    wait_until(lambda: loopback.status(port) is not None, child, 60)
+    yield f"http://127.0.0.1:{port}"
+    deployment.children.stop(child, 15)
+
+
+@contextmanager
+def harmed(database_url: str, harm: str) -> Iterator[None]:
+    """Let Postgres do `harm` to each turn as it comes in."""
+    with psycopg.connect(database_url, autocommit=True) as db:
+        db.execute(
+            "CREATE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {harm} END $$".encode()
+        )
+        db.execute(
+            "CREATE TRIGGER harm BEFORE INSERT ON turns FOR EACH ROW EXECUTE FUNCTION harm()"
+        )
+        try:
+            yield
+        finally:
+            db.execute("DROP FUNCTION harm CASCADE")
+
+
+def key_in(database_url: str, *scopes: str) -> str:
+    """Make a key in the database."""
+    made = keys.generate()
+    new: dict[str, Any] = {"name": "rehearsal", "scopes": list(scopes), "identity": CLIENT}
+
+    async def create() -> None:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as db:
+            await keys.create(db, made, NewKey(**new))
+
+    asyncio.run(create())
+    return made
+
+
+def offline(children: Children) -> Providers:
+    command = [sys.executable, "-m", "agent.local.providers", "--brain", "offline"]
+    child = children.spawn("offline", command, dict(os.environ))
+    wait_until(lambda: any(line.startswith("{") for line in child.output()), child, 30)
+    said = json.loads(next(line for line in child.output() if line.startswith("{")))
+    return Providers(child, said["url"], said["deepgram"], said["openai"])
