@@ -1,0 +1,31 @@
+"""A shipper and nothing else, as a process: `shipper_process.py <journal folder> <database url>`.
+
+Sessions and shipper share no event loop in production; in the bench they do not either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection
+
+from persistence.shipper import Shipper
+
+
+async def _nothing(_db: AsyncConnection[Any], _session_id: UUID) -> None:
+    """Defer no job: what follows a session is no part of any figure."""
+
+
+async def _ship(folder: Path, url: str) -> None:
+    shipper = Shipper([folder], url, uuid4(), _nothing)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, shipper.stop)
+    await shipper.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(_ship(Path(sys.argv[1]), sys.argv[2]))
