@@ -25,6 +25,9 @@ WORKER_STOP_SECONDS = 120.0
 """For sessions to end and to be shipped; within it `COACH_SHIP_SECONDS` may wait for Postgres."""
 
 
+API_STOP_SECONDS = 15.0
+
+
 class PartLostError(Exception):
     """A part without which the others cannot go on has ended."""
 
@@ -57,12 +60,27 @@ class Machine:
         self._livekit: LiveKitServer | None = None
         self._stopped_first: list[Part] = []
         self._stand_in: Part | None = None
+        self._port_is_asked = False
 
     def end_orphans(self) -> None:
         """End what an earlier run left."""
         orphans = self._children.end_orphans()
         if orphans:
             self.screen.note("earlier run", f"was killed; ended what it left: {_listed(orphans)}")
+
+    def api_port(self, asked: int | None) -> int:
+        """Return the port for the API: that of the user, else the usual one or a free one.
+
+        Raises PortTakenError for one that the user wants.
+        """
+        port = self.settings.api_port if asked is None else asked
+        chosen = asked is not None or "api_port" in self.settings.model_fields_set
+        self._port_is_asked = chosen and port != 0
+        if port and loopback.is_free(port):
+            return port
+        if self._port_is_asked:
+            raise PortTakenError(f"port {port} of {loopback.HOST} is taken")
+        return loopback.free_port()
 
     def start_postgres(self) -> None:
         """Start Postgres, unless there is one, and bring its schema up to date."""
@@ -97,33 +115,44 @@ class Machine:
         }
         self.screen.did("LiveKit", f"started {binary} on {self.livekit_url}")
 
-    def start_providers(self) -> None:
-        """Say whose speech and answers are used, and start the stand-in for what has no key."""
+    def begin_providers(self) -> None:
+        """Start the stand-in for the providers whose key is missing, and do not wait for it."""
+        if not self._lacking.providers:
+            return
+        port = str(loopback.free_port())
+        program = ["agent.local.providers", "--port", port, "--brain", "offline"]
+        self._stand_in = Part(
+            "providers",
+            lambda: self._children.spawn("providers", parts.command(*program), self._environment),
+            lambda child: parts.stand_in_urls(child) is not None,
+            stop_seconds=5,
+        )
+        self._supervision.begin(self._stand_in)
+
+    def await_providers(self) -> None:
+        """Say whose speech and answers are used; return when they can be."""
         lacking = {"Deepgram": self._lacking.deepgram, "OpenAI": self._lacking.openai}
         with_keys = [name for name in lacking if not lacking[name]]
-        without = [name for name in lacking if lacking[name]]
         if with_keys:
             self.screen.did("providers", f"{_listed(with_keys)}, with your keys")
-        if with_keys and self._proxied and (without or self._lacking.livekit):
+        if with_keys and self._proxied and (self._stand_in or self._lacking.livekit):
             self.screen.note("providers", "are called without your proxy: local parts need that")
-        if without:
-            self._start_stand_in(without)
+        if self._stand_in is None:
+            return
+        urls = parts.stand_in_urls(self._supervision.await_ready(self._stand_in)) or {}
+        self._environment |= parts.stand_in_environment(urls, self._lacking)
+        self.screen.note(
+            "providers",
+            f"no key for {_listed([name for name in lacking if lacking[name]])}: what would be "
+            "theirs comes from an offline stand-in. It hears roughly, speaks like a machine and "
+            "answers from a small script",
+        )
 
-    def start_api_and_worker(self, port: int | None) -> str:
-        """Start both at once, since each takes seconds; return the API's URL.
-
-        `port` None is the settings' port, or a free one if nobody chose it and it is taken. Raises
-        PortTakenError.
-        """
-        port = self._api_port(port)
+    def start_api_and_worker(self, port: int) -> str:
+        """Start both at once, since each takes seconds; return the API's URL."""
         worker = self._part("worker", "start", {}, parts.worker_registered, WORKER_STOP_SECONDS)
-        given = {"COACH_API_HOST": loopback.HOST, "COACH_API_PORT": str(port)}
-        api = self._part("api", "api", given, lambda _: loopback.status(port) is not None, 15)
-        self._stopped_first = [worker, api]
-        self._supervision.begin(worker)
-        self._supervision.begin(api)
-        url = f"http://{loopback.HOST}:{port}/"
-        self._supervision.await_ready(api)
+        self._begin(worker)
+        url = f"http://{loopback.HOST}:{self._start_api(port)}/"
         self.screen.did("api", f"started on {url}")
         self._supervision.await_ready(worker)
         self.screen.did("worker", f"started, takes calls for agent {self.settings.agent_name!r}")
@@ -179,23 +208,24 @@ class Machine:
         with self.screen.working("LiveKit", "building") as report:
             return livekit_server.find_or_build(self._children, report, self.interrupts.pause)
 
-    def _start_stand_in(self, names: list[str]) -> None:
-        port = str(loopback.free_port())
-        program = ["agent.local.providers", "--port", port, "--brain", "offline"]
-        self._stand_in = Part(
-            "providers",
-            lambda: self._children.spawn("providers", parts.command(*program), self._environment),
-            lambda child: parts.stand_in_urls(child) is not None,
-            stop_seconds=5,
-        )
-        self._supervision.begin(self._stand_in)
-        urls = parts.stand_in_urls(self._supervision.await_ready(self._stand_in)) or {}
-        self._environment |= parts.stand_in_environment(urls, self._lacking)
-        self.screen.note(
-            "providers",
-            f"no key for {_listed(names)}: what would be theirs comes from an offline stand-in. "
-            "It hears roughly, speaks like a machine and answers from a small script",
-        )
+    def _start_api(self, port: int) -> int:
+        """Start the API on `port`, or on another if that was taken meanwhile; return which."""
+        given = {"COACH_API_HOST": loopback.HOST, "COACH_API_PORT": str(port)}
+        api = self._part("api", "api", given, parts.api_serves, API_STOP_SECONDS)
+        self._begin(api)
+        try:
+            self._supervision.await_ready(api)
+        except ChildDiedError:
+            if self._port_is_asked or loopback.is_free(port):
+                raise
+            self._stopped_first.remove(api)
+            self._supervision.give_up(api)
+            return self._start_api(loopback.free_port())
+        return port
+
+    def _begin(self, part: Part) -> None:
+        self._stopped_first.append(part)
+        self._supervision.begin(part)
 
     def _part(
         self, name: str, command: str, more: Environment, ready: parts.Ready, stop_seconds: float
@@ -206,15 +236,6 @@ class Machine:
             )
 
         return Part(name, spawn, ready, stop_seconds)
-
-    def _api_port(self, asked: int | None) -> int:
-        chosen = "api_port" in self.settings.model_fields_set
-        port = self.settings.api_port if asked is None else asked
-        if port and loopback.is_free(port):
-            return port
-        if port and (asked is not None or chosen):
-            raise PortTakenError(f"port {port} of {loopback.HOST} is taken")
-        return loopback.free_port()
 
 
 def _listed(names: list[str]) -> str:

@@ -117,3 +117,8 @@ def stand_in_environment(urls: Mapping[str, str], lacking: Missing) -> Environme
 
 def worker_registered(child: Child) -> bool:
     return any("worker_registered" in line for line in child.output())
+
+
+def api_serves(child: Child) -> bool:
+    """Return whether the API has said that it listens: on its port another one may answer."""
+    return any("Uvicorn running" in line for line in child.output())

@@ -38,6 +38,11 @@ class Supervision:
             )
         return child
 
+    def give_up(self, part: Part) -> None:
+        """Forget a part that did not become ready, whatever is left of it ended."""
+        self._parts.remove(part)
+        self._children.stop(_child(part), deadline=0)
+
     def look_after(self) -> None:
         """Restart what has died; raises ChildDiedError for a part that does so too often."""
         for part in self._parts:

@@ -91,11 +91,13 @@ def _run(machine: Machine, folder: Path, wanted: Wanted) -> int:
     return code if shipped else FAILED
 
 
-def _start(machine: Machine, folder: Path, port: int | None) -> Running:
+def _start(machine: Machine, folder: Path, asked_port: int | None) -> Running:
     machine.end_orphans()
+    port = machine.api_port(asked_port)
+    machine.begin_providers()
     machine.start_postgres()
     machine.start_livekit()
-    machine.start_providers()
+    machine.await_providers()
     api_url = machine.start_api_and_worker(port)
     credentials, room = machine.livekit_credentials, access.room_name()
     return Running(
