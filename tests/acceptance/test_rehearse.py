@@ -23,6 +23,7 @@ from agent.local.livekit_server import LiveKitServer
 from agent.local.processes import Children, wait_until
 from agent.local.providers import lines, tones
 from agent.local.rehearsal.conversation import Script
+from agent.local.rehearse import Target
 from persistence import keys
 from persistence.keys import NewKey
 
@@ -47,21 +48,18 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def api_url(served: Deployment) -> Iterator[str]:
+def target(served: Deployment) -> Iterator[Target]:
+    """The deployment's API, and a key that is enough."""
     with api_of(served) as url:
-        yield url
+        yield Target(url, key_in(served.database_url, "admin", "client"))
 
 
-@pytest.fixture(scope="module")
-def key(served: Deployment) -> str:
-    return key_in(served.database_url, "admin", "client")
-
-
+@pytest.mark.usefixtures("scripted")
 def test_a_healthy_deployment_passes_with_each_word_beside_its_caption(
-    scripted: None, api_url: str, key: str, capsys: pytest.CaptureFixture[str]
+    target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Two sessions at once: one JSON object on standard output, and no cross-talk."""
-    code = rehearse.run(url=api_url, api_key=key, sessions=2, as_json=True)
+    code = rehearse.run(url=target.url, api_key=target.key, sessions=2, as_json=True)
     told = json.loads(capsys.readouterr().out)
     assert (code, told["ok"]) == (0, True), told
     assert len(told["latency"]["each"]) == 4
@@ -86,6 +84,7 @@ ALTERED = "NEW.text := replace(NEW.text, 'number', 'numbers'); RETURN NEW;"
 LOST = "IF NEW.role = 'client' THEN RETURN NULL; END IF; RETURN NEW;"
 
 
+@pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
@@ -96,14 +95,12 @@ LOST = "IF NEW.role = 'client' THEN RETURN NULL; END IF; RETURN NEW;"
 def test_it_fails_and_says_where_when_postgres_has_other_words(
     harm: str,
     said: str,
-    scripted: None,
     served: Deployment,
-    api_url: str,
-    key: str,
+    target: Target,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with harmed(served.database_url, harm):
-        code = rehearse.run(url=api_url, api_key=key, as_json=True)
+        code = rehearse.run(url=target.url, api_key=target.key, as_json=True)
     (session,) = json.loads(capsys.readouterr().out)["sessions"]
     assert code == 1
     different = [row for row in session["transcript"] if row["difference"]]
@@ -114,25 +111,31 @@ def test_it_fails_and_says_where_when_postgres_has_other_words(
 
 
 def test_it_says_in_one_line_why_there_is_nothing_to_rehearse_with(
-    api_url: str, key: str, served: Deployment, tmp_path: Path
+    target: Target,
+    served: Deployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 2, and never a traceback."""
+    """Exit code 2, nothing on standard output, and never a traceback."""
+    monkeypatch.chdir(tmp_path)
     reader = key_in(served.database_url, "admin")
     nowhere = f"http://127.0.0.1:{loopback.free_port()}"
-    for arguments, said in [
-        ([], "nothing to rehearse with"),
-        (["--url", api_url], "no key"),
-        (["--url", api_url, "--key", f"{key[:-1]}-"], "the key was refused"),
-        (["--url", api_url, "--key", reader], "the scopes admin and client"),
-        (["--url", nowhere, "--key", key], "cannot reach"),
-        (["--url", f"{served.providers.url}/", "--key", key], "404"),
-        (["--url", "coach.example", "--key", key], "--url is the API's"),
+    for url, given, said in [
+        (None, None, "nothing to rehearse with"),
+        (target.url, None, "no key"),
+        (target.url, "ä", "the key is none"),
+        (target.url, f"{target.key[:-1]}-", "the key was refused"),
+        (target.url, reader, "the scopes admin and client"),
+        (nowhere, target.key, "cannot reach"),
+        (served.providers.url, target.key, "404"),
+        ("coach.example", target.key, "--url is the API's"),
     ]:
-        done = coach("rehearse", *arguments, cwd=tmp_path)
-        assert done.returncode == 2, done
-        assert done.stdout == ""
-        assert said in done.stderr
-        assert len(done.stderr.splitlines()) == 1, done.stderr
+        code = rehearse.run(url=url, api_key=given)
+        told = capsys.readouterr()
+        assert (code, told.out) == (2, ""), told
+        assert said in told.err
+        assert len(told.err.splitlines()) == 1, told.err
 
 
 @pytest.mark.full
