@@ -14,6 +14,7 @@ from livekit.agents import APIConnectOptions, llm
 from livekit.plugins.openai import realtime
 
 from agent.local.providers import Providers, ScriptedBrain, lines, serve
+from agent.local.providers.conversation import Conversation
 from agent.local.providers.tones import Code, Decoder, encode, silence
 
 RATE = 24_000
@@ -129,6 +130,8 @@ async def test_items_are_created_and_deleted(client: Client) -> None:
     assert (await message(await client.session.generate_reply()))[1] == lines.reply(33)
     await client.session.update_chat_ctx(llm.ChatContext.empty())
     assert not client.session.chat_ctx.items
+    greeting = await message(await client.session.generate_reply())
+    assert greeting[1] == lines.reply(lines.GREETING_ID), "the server forgot it, too"
 
 
 async def test_two_sessions_at_once_do_not_mix(
@@ -172,9 +175,12 @@ class Socket:
     async def say(self, pcm: bytes) -> None:
         await self.send("input_audio_buffer.append", audio=base64.b64encode(pcm).decode())
 
-    async def until(self, kind: str) -> dict[str, Any]:
+    async def until(self, kind: str, seen: list[str] | None = None) -> dict[str, Any]:
+        """Return the next event of `kind`; the kinds before it go into `seen`."""
         while True:
             event: dict[str, Any] = await self.socket.receive_json(timeout=10)
+            if seen is not None:
+                seen.append(event["type"])
             if event["type"] == kind:
                 return event
 
@@ -197,7 +203,9 @@ async def test_speech_over_a_reply_cancels_it(providers: Providers, socket: Sock
     first = await socket.until("response.created")
     await socket.say(encode(8, sample_rate=RATE) + silence(0.3, RATE))
     await socket.until("input_audio_buffer.speech_started")
-    cancelled = (await socket.until("response.done"))["response"]
+    seen: list[str] = []
+    cancelled = (await socket.until("response.done", seen))["response"]
+    assert "input_audio_buffer.speech_stopped" not in seen, "the first sound is enough"
     assert (cancelled["id"], cancelled["status"]) == (first["response"]["id"], "cancelled")
     done = (await socket.until("response.done"))["response"]
     assert done["status"] == "completed"
@@ -226,6 +234,16 @@ async def test_a_truncated_reply_is_kept_as_far_as_it_was_heard(
     await socket.send("conversation.item.truncate", item_id=item["id"], audio_end_ms=1000)
     assert (await socket.until("conversation.item.truncated"))["audio_end_ms"] == 1000
     assert [e["event"] for e in providers.wire.log.since(0)][-1] == "truncated"
+
+
+def test_of_a_truncated_reply_the_conversation_holds_what_was_played() -> None:
+    conversation = Conversation()
+    conversation.add("item", "assistant", "one two three four", [])
+    conversation.find("item").audio_bytes = 4 * RATE * 2
+    conversation.truncate("item", 2_000)
+    assert [item.text for item in conversation.messages] == ["one two t"]
+    conversation.truncate("item", 60_000)
+    assert [item.text for item in conversation.messages] == ["one two t"]
 
 
 async def test_without_turn_detection_the_client_commits_and_asks(socket: Socket) -> None:

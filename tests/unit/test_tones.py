@@ -169,6 +169,15 @@ def test_overlapping_codes_never_read_as_a_third(first: int, second: int, offset
     assert set(ids(read(clipped(mixed)))) <= {None, first, second}
 
 
+@pytest.mark.parametrize("place", range(1, 9))
+def test_a_code_with_one_wrong_symbol_is_garbled(place: int) -> None:
+    right, wrong = (samples(encode(id_, sample_rate=RATE)) for id_ in (107, 14_999))
+    step = right.size // 10
+    damaged = right.copy()
+    damaged[place * step : (place + 1) * step] = wrong[8 * step : 9 * step]
+    assert ids(read(damaged.tobytes())) == [None]
+
+
 def test_overlapping_codes_show_as_garbled() -> None:
     a, b = (samples(encode(id_, sample_rate=RATE)).astype(np.float64) for id_ in (107, 4_242))
     late = np.concatenate([np.zeros(RATE // 4), b])
