@@ -38,6 +38,13 @@ class LastSync:
     success: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    mostly_down: bool
+    """Whether one of the services was down in more than half of its checks."""
+    ever_unhealthy: bool
+
+
 async def ping(db: Connection) -> None:
     """Make Postgres answer."""
     await db.execute("SELECT 1")
@@ -82,12 +89,10 @@ async def record(db: Connection, checks: Iterable[Check]) -> None:
         )
 
 
-async def days(
-    db: Connection, services: list[str], since: date
-) -> dict[date, tuple[int, int, int]]:
-    """Return per day (UTC) `(checks, not healthy, down)` of the worst of `services`."""
+async def days(db: Connection, services: list[str], since: date) -> dict[date, Day]:
+    """Return what was recorded of `services` per day (UTC), from `since` on."""
     query = """
-        SELECT day, max(checks), max(unhealthy), max(down) FROM (
+        SELECT day, bool_or(down * 2 > checks), bool_or(unhealthy > 0) FROM (
             SELECT (checked_at AT TIME ZONE 'UTC')::date AS day, service, count(*) AS checks,
                    count(*) FILTER (WHERE status <> 'healthy') AS unhealthy,
                    count(*) FILTER (WHERE status = 'down') AS down
@@ -97,4 +102,4 @@ async def days(
         GROUP BY day
     """
     rows = await (await db.execute(query, (services, since))).fetchall()
-    return {day: (checks, unhealthy, down) for day, checks, unhealthy, down in rows}
+    return {day: Day(mostly_down, ever_unhealthy) for day, mostly_down, ever_unhealthy in rows}

@@ -37,10 +37,15 @@ class Scope(StrEnum):
     INTERNAL = "internal"
 
 
-_bearer = HTTPBearer(auto_error=False, description="A key from `coach keys create`.")
-_api_key = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key.")
+_bearer = HTTPBearer(
+    scheme_name="Bearer", auto_error=False, description="A key from `coach keys create`."
+)
+_api_key = APIKeyHeader(
+    name="X-API-Key", scheme_name="ApiKey", auto_error=False, description="The same key."
+)
 _internal_key = APIKeyHeader(
     name="X-Internal-Service-Key",
+    scheme_name="InternalServiceKey",
     auto_error=False,
     description="The same key, of which only the scope `internal` counts.",
 )

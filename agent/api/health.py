@@ -204,14 +204,13 @@ async def _history(resources: Resources) -> list[Day]:
 
 
 def _day_status(
-    recorded: tuple[int, int, int] | None,
+    recorded: health.Day | None,
 ) -> Literal["healthy", "degraded", "down", "unknown"]:
     if recorded is None:
         return "unknown"
-    checks, unhealthy, down = recorded
-    if down * 2 > checks:
+    if recorded.mostly_down:
         return "down"
-    return "degraded" if unhealthy else "healthy"
+    return "degraded" if recorded.ever_unhealthy else "healthy"
 
 
 async def record_regularly(resources: Resources) -> None:

@@ -68,11 +68,14 @@ def _printable(text: str) -> str:
     return text
 
 
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""No session is outside, and no conversion between zones overflows inside."""
+
+
 def _in_utc(moment: datetime) -> datetime:
-    """Take a time without a zone as UTC; what no calendar of both sides holds is refused."""
-    if not 1900 <= moment.year <= 9000:  # noqa: PLR2004 - far from where zones overflow
-        raise ValueError("is not within the years 1900 to 9000")
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """Take a time without a zone as UTC, and one before or after all sessions as just that."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return min(max(aware, _EARLIEST), _LATEST)
 
 
 QueryText = Annotated[
@@ -103,8 +106,7 @@ def position_of(cursor: str) -> Position:
         raise ValueError("is not one that a Link header gave") from None
     if position.started_at.tzinfo is None:
         raise ValueError("is not one that a Link header gave")
-    _in_utc(position.started_at)
-    return position
+    return Position(_in_utc(position.started_at), position.id)
 
 
 def checked_cursor(cursor: str) -> str:

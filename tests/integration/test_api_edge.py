@@ -151,8 +151,6 @@ BAD_QUERIES = [
     "cursor=AAAA",
     "cursor=eA",
     "from=yesterday",
-    "to=0001-01-01T00:00:00Z",
-    "to=9999-12-31T23:59:59-14:00",
     "text=a%00b",
     "client=%00",
     "text=" + "x" * 501,
@@ -274,6 +272,11 @@ async def test_the_description_has_examples_and_names_no_422(api: Api) -> None:
     for operation in operations:
         assert {"401", "403", "503"} <= set(operation["responses"])
         assert operation["security"]
+    assert set(described["components"]["securitySchemes"]) == {
+        "Bearer",
+        "ApiKey",
+        "InternalServiceKey",
+    }
     for shape in ("Health", "Session", "Message", "WantedRoom", "MadeRoom", "Token"):
         assert described["components"]["schemas"][shape]["examples"]
 

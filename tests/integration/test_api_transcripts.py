@@ -128,6 +128,8 @@ async def test_lists_are_filtered_by_people_status_and_time(api: Api, admin: str
     assert await listed(api, admin, to=later.isoformat()) == [one]
     assert await listed(api, admin, to="2026-11-21T09:00:00") == [one], "no zone is UTC"
     assert await listed(api, admin, client="nobody") == []
+    assert await listed(api, admin, to="0001-01-01T00:00:00+14:00") == []
+    assert await listed(api, admin, to="9999-12-31T23:59:59-14:00") == [two, one]
 
 
 async def test_text_is_found_literally_in_any_case(api: Api, admin: str) -> None:

@@ -1,0 +1,170 @@
+"""The command line: one message for what is wrong, the exit codes promised, never a traceback."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from agent import cli
+
+NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
+
+
+@dataclass
+class Ended:
+    code: int
+    out: str
+    err: str
+
+
+Coach = Callable[..., Ended]
+
+
+@pytest.fixture
+def coach(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Coach:
+    """Runs the command line in this process."""
+    monkeypatch.setattr("agent.logs.configure", lambda _: None)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments: str, **environment: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["coach", *arguments])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, said.out, said.err)
+
+    return run
+
+
+def test_start_names_everything_that_is_missing_or_malformed_in_one_message(coach: Coach) -> None:
+    ended = coach("start", LIVEKIT_URL="ftp://x", COACH_API_PORT="99999", OPENAI_API_KEY="sk-x")
+    assert ended.code == 2
+    (message,) = ended.err.splitlines()
+    assert ended.out == ""
+    missing = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "DATABASE_URL", "DEEPGRAM_API_KEY")
+    assert all(f"{name} is missing" in message for name in missing)
+    assert "LIVEKIT_URL is malformed" in message
+    assert "COACH_API_PORT is malformed" in message
+    assert "OPENAI" not in message
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [
+        ("api", {"LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "DATABASE_URL"}),
+        ("jobs", {"DATABASE_URL", "OPENAI_API_KEY"}),
+        ("migrate", {"DATABASE_URL"}),
+    ],
+)
+def test_each_command_asks_for_what_it_needs_and_no_more(
+    coach: Coach, command: str, missing: set[str]
+) -> None:
+    ended = coach(command)
+    assert ended.code == 2
+    assert set(re.findall(r"(\w+) is missing", ended.err)) == missing
+
+
+def test_a_malformed_secret_is_not_repeated(coach: Coach) -> None:
+    ended = coach("migrate", DATABASE_URL="mysql://user:hunter2@host/db")
+    assert ended.code == 2
+    assert "DATABASE_URL is malformed" in ended.err
+    assert "hunter2" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "command", [("migrate",), ("sessions", "list"), ("keys", "list"), ("api",)]
+)
+def test_a_postgres_that_is_away_is_one_line_and_exit_code_1(
+    coach: Coach, command: tuple[str, ...]
+) -> None:
+    livekit = {"LIVEKIT_URL": "ws://x", "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s"}
+    ended = coach(*command, DATABASE_URL=NOWHERE, **livekit)
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].startswith("coach: Postgres cannot be reached")
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sessions", "show", "not-a-uuid"], "valid UUID"),
+        (["sessions", "list", "--limit", "0"], "--limit"),
+        (["sessions", "list", "--status", "gone"], "gone"),
+        (["keys", "create", "--name", "x", "--scope", "root"], "root"),
+        (["keys", "create", "--name", "x"], "--scope"),
+        (["keys", "create", "--name", "x", "--scope", "client"], "--identity"),
+        (["keys", "create", "--name", "x", "--scope", "client", "--identity", "a"], "--room"),
+        (["keys", "create", "--name", "x", "--scope", "admin", "--expires", "soon"], "30d"),
+        (["keys", "create", "--name", "a\nb", "--scope", "admin"], "control"),
+        (["keys", "revoke", "x"], "valid UUID"),
+        (["api", "--port", "70000"], "--port"),
+        (["nothing"], "nothing"),
+    ],
+)
+def test_bad_arguments_are_exit_code_2_with_the_reason(
+    coach: Coach, arguments: list[str], said: str
+) -> None:
+    ended = coach(*arguments, DATABASE_URL=NOWHERE)
+    assert ended.code == 2
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_ctrl_c_is_exit_code_130(coach: Coach, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_with_database", interrupted)
+    assert coach("keys", "list").code == 130
+
+
+def test_what_nobody_foresaw_is_one_line_without_its_words(
+    coach: Coach, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("purple heron")
+
+    monkeypatch.setattr(cli, "_with_database", broken)
+    ended = coach("keys", "list")
+    assert ended.code == 1
+    (message,) = ended.err.splitlines()
+    assert "RuntimeError" in message
+    assert "heron" not in message
+    assert "in broken" in coach("keys", "list", COACH_LOG_LEVEL="DEBUG").err
+
+
+def as_a_process(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_as_a_process_it_ends_with_one_line_and_exit_code_2() -> None:
+    ended = as_a_process("-m", "agent.cli", "start")
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_help_answers_without_importing_what_the_commands_run() -> None:
+    probe = (
+        "import sys\n"
+        "sys.argv = ['coach', '--help']\n"
+        "from agent.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "heavy = {'livekit', 'fastapi', 'pydantic', 'sqlalchemy', 'psycopg', 'numpy', 'openai'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    ended = as_a_process("-c", probe)
+    assert "sessions" in ended.stdout
+    assert ended.stderr.strip() == "[]"
