@@ -15,7 +15,7 @@ from persistence import database, keys
 from persistence.keys import NewKey
 
 KEY_FILE = "api-key"
-SCOPES = ["admin", "internal"]
+SCOPES = ["admin", "client", "internal"]
 TOKEN_LIFETIME = timedelta(days=1)
 EMPTY_SECONDS = 600
 CLIENT = "client-you"
@@ -56,8 +56,9 @@ def api_key(folder: Path, database_url: str) -> str:
 async def _valid_key(kept: str | None, database_url: str) -> str:
     with database.translated():
         async with await database.connect(database_url, "up") as db:
-            if kept is not None and await keys.find(db, kept) is not None:
+            known = await keys.find(db, kept) if kept is not None else None
+            if kept is not None and known is not None and set(SCOPES) <= set(known.scopes):
                 return kept
             made = keys.generate()
-            await keys.create(db, made, NewKey(name="coach up", scopes=SCOPES))
+            await keys.create(db, made, NewKey(name="coach up", scopes=SCOPES, identity=CLIENT))
             return made

@@ -15,9 +15,6 @@ from itertools import pairwise
 
 from agent.local.rehearsal.record import Line, Turn
 
-_BOUNDARY = ""
-"""Stands before each caption and turn; no word is empty."""
-
 
 @dataclass(frozen=True)
 class Row:
@@ -115,8 +112,7 @@ def _by_words(lines: Sequence[Line], turns: Sequence[Turn]) -> list[int | None]:
     votes: list[Counter[int]] = [Counter() for _ in lines]
     for a, b, size in SequenceMatcher(None, said, stored, autojunk=False).get_matching_blocks():
         for n in range(size):
-            if said[a + n] != _BOUNDARY:
-                votes[line_of[a + n]][turn_of[b + n]] += 1
+            votes[line_of[a + n]][turn_of[b + n]] += 1
     return [
         vote.most_common(1)[0][0] if vote.total() * 2 >= len(line.text.split()) else None
         for vote, line in zip(votes, lines, strict=True)
@@ -124,12 +120,9 @@ def _by_words(lines: Sequence[Line], turns: Sequence[Turn]) -> list[int | None]:
 
 
 def _words(texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Return all words with a boundary before each text, and which text each is of."""
-    words = [[_BOUNDARY, *text.split()] for text in texts]
-    return (
-        [word for text in words for word in text],
-        [index for index, text in enumerate(words) for _ in text],
-    )
+    """Return all words, and which text each is of."""
+    words = [(word, index) for index, text in enumerate(texts) for word in text.split()]
+    return [word for word, _ in words], [index for _, index in words]
 
 
 def _free_between(
