@@ -24,6 +24,7 @@ log = structlog.get_logger("coach.shipper")
 
 _LINE_EXTRA = len("xxxxxxxx ") + len("\n")
 """Bytes of a line that are not its payload."""
+_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -259,6 +260,6 @@ def _lines_after(path: Path, offset: int) -> int:
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            return sum(1 for line in file if line.endswith(b"\n"))
+            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
     except FileNotFoundError:
         return 0

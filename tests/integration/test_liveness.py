@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from shipping import (
     T0,
@@ -186,8 +187,9 @@ async def test_a_lapsed_lease_brings_quiet_sessions_back(database_url: str, tmp_
     session_id, writer = await live_session(database_url, tmp_path, worker)
     async with shipping(database_url, tmp_path, worker_id=worker) as shipper:
         assert await shipper.flushed(10) == 0
-        holder = lease(database_url, worker, shipper.reassert)
+        holder = lease(database_url, worker)
         await holder.renew()
+        holder._lapsed = shipper.reassert
         run_out(database_url)
         assert await reclaim(database_url) == [session_id]
         await holder.renew()
@@ -303,3 +305,28 @@ async def test_reasserting_a_session_that_has_ended_changes_nothing(
         shipper.reassert()
         assert await shipper.flushed(10) == 0
     assert stored(database_url)[0]["status"] == "completed"
+
+
+async def test_quiet_sessions_come_back_even_where_the_first_try_fails(
+    database_url: str, tmp_path: Path
+) -> None:
+    worker = uuid4()
+    _, writer = await live_session(database_url, tmp_path, worker)
+    name = value(database_url, "SELECT current_database()")
+    async with shipping(database_url, tmp_path, worker_id=worker) as shipper:
+        assert await shipper.flushed(10) == 0
+        await until(lambda: shipper.status().connected)
+        await reclaim(database_url)
+        execute(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        execute(
+            database_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'voice-coach shipper' AND datname = current_database()",
+        )
+        shipper.reassert()
+        await until(lambda: "25006" in (shipper.status().last_error or ""))
+        with psycopg.connect(database_url, autocommit=True) as db:
+            db.execute("SET default_transaction_read_only = off")
+            db.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+        await until(lambda: stored(database_url)[0]["status"] == "active")
+    writer.close(10)
