@@ -21,6 +21,9 @@ log = structlog.get_logger("coach.ending")
 
 ROOM_GONE = frozenset({rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED})
 
+TRANSCRIPT_SECONDS = 1.0
+"""How long a closing Realtime session waits for transcripts that its provider owes."""
+
 SETTLED_SECONDS = 0.05
 """How long a closing voice waits for a final text when nothing was being said."""
 
@@ -52,8 +55,12 @@ class Ending:
         self._reason = reason
         if not self._in_flight.pending:
             self._voice.options.session_close_transcript_timeout = SETTLED_SECONDS
-        self._closing = asyncio.create_task(self._voice.aclose(), name="close_voice")
+        self._closing = asyncio.create_task(self._close_voice(), name="close_voice")
         self._closing.add_done_callback(self._close_failed)
+
+    async def _close_voice(self) -> None:
+        await self._in_flight.paid(TRANSCRIPT_SECONDS)
+        await self._voice.aclose()
 
     async def voice_started(self) -> None:
         """Take note that the voice has started: a session that ended before it did closes it."""
@@ -62,8 +69,9 @@ class Ending:
 
     def journal_end(self) -> None:
         """Journal the end for the reason known by now; what nothing closed was an error."""
-        self._in_flight.settle()
-        self._scribe.end(self._reason or EndReason.ERROR)
+        reason = self._reason or EndReason.ERROR
+        self._in_flight.give_up(reason)
+        self._scribe.end(reason)
 
     def _room_lost(self, reason: rtc.DisconnectReason.ValueType) -> None:
         # the framework closes the voice by itself now: only the reason is missing

@@ -6,6 +6,8 @@ lets a `TypeError` silence the agent. `Scribe.write` raises nothing.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import structlog
@@ -20,6 +22,7 @@ from livekit.agents import (
 
 from agent.worker.recorder import Utterance
 from agent.worker.scribe import Scribe
+from persistence.events import EndReason
 
 log = structlog.get_logger("coach.voice")
 
@@ -79,15 +82,18 @@ def _utterance(item: llm.ChatMessage, scribe: Scribe, *, realtime: bool) -> Utte
 class SpeechInFlight:
     """Whether something was said whose final text is still to come.
 
-    Asked at the end: waiting for a transcript that cannot come would keep a session open. In a
-    Realtime session it also tells what was said and never transcribed.
+    Asked at the end: waiting for a transcript that cannot come would keep a session open. What was
+    said and will now never be a turn makes the receipt partial.
     """
 
     def __init__(self, scribe: Scribe) -> None:
         self._scribe = scribe
         self._interim = False
         self._speaking = False
-        self._untranscribed: set[str] = set()
+        self._realtime = False
+        self._owed: set[str] = set()
+        self._paid = asyncio.Event()
+        self._paid.set()
 
     def follow(self, voice: AgentSession[None]) -> None:
         """Follow the client's speech in `voice`."""
@@ -104,25 +110,44 @@ class SpeechInFlight:
 
     def follow_provider(self, realtime: llm.RealtimeSession[Any]) -> None:
         """Follow what a Realtime provider says of the transcripts that it owes."""
+        self._realtime = True
 
         @realtime.on("openai_server_event_received")
         def _received(event: dict[str, Any]) -> None:
             item_id = str(event.get("item_id"))
             match event.get("type"):
                 case "input_audio_buffer.committed":
-                    self._untranscribed.add(item_id)
+                    self._owed.add(item_id)
+                    self._paid.clear()
                 case "conversation.item.input_audio_transcription.completed":
-                    self._untranscribed.discard(item_id)
+                    self._settle(item_id)
                 case "conversation.item.input_audio_transcription.failed":
-                    self._untranscribed.discard(item_id)
                     self._scribe.recorder.miss("transcription_failed")
+                    self._settle(item_id)
+
+    def _settle(self, item_id: str) -> None:
+        self._owed.discard(item_id)
+        if not self._owed:
+            self._paid.set()
 
     @property
     def pending(self) -> bool:
         """Whether the client is speaking, or has spoken and no final text has come."""
-        return self._speaking or self._interim or bool(self._untranscribed)
+        return self._speaking or self._interim or bool(self._owed)
 
-    def settle(self) -> None:
-        """Say in the receipt what will now never come."""
-        if self._untranscribed:
+    async def paid(self, within: float) -> None:
+        """Wait until a Realtime provider owes no transcript, `within` seconds at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._paid.wait()
+
+    def give_up(self, reason: EndReason) -> None:
+        """Say in the receipt what will now never come.
+
+        A voice that closes in order makes a turn of what the recogniser had of an unfinished
+        utterance; a Realtime session and one that failed do not.
+        """
+        if self._owed:
             self._scribe.recorder.miss("transcript_pending")
+        if self._speaking and (self._realtime or reason is EndReason.ERROR):
+            self._scribe.recorder.miss("speech_unfinished")

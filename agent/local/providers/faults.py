@@ -2,7 +2,7 @@
 
 `POST /control` takes a fault, or a list of them:
 
-    {"stage": "stt" | "llm" | "tts" | "realtime",
+    {"stage": "stt" | "llm" | "tts" | "realtime" | "transcription",
      "kind": "delay" | "status" | "drop" | "hang" | "garbage",
      "at": "connect" | "result",   before the answer begins, or within it
      "after": 0, "count": 1,       passes let through first, passes hit then (null: all)
@@ -10,7 +10,8 @@
      "status": 500}                of a status
 
 A pass at `connect` is a request, or the opening of a websocket; at `result` it is the first piece
-of an answer (LLM, TTS), a final segment (STT), or a response that has begun (Realtime). A `status`
+of an answer (LLM, TTS), a final segment (STT), or a response that has begun (Realtime); the
+transcription of a Realtime session has only results, and garbage is one that fails. A `status`
 is always at `connect`; the others are at `result` unless told. `GET /control` gives the faults with
 their counts left, `DELETE /control` ends them. `GET /control/log?after=<n>` gives the log from its
 entry n on.
@@ -34,6 +35,7 @@ class Stage(StrEnum):
     LLM = "llm"
     TTS = "tts"
     REALTIME = "realtime"
+    TRANSCRIPTION = "transcription"
 
 
 class FaultKind(StrEnum):

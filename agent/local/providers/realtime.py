@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from agent.local import tasks
 from agent.local.providers.brain import SPEECH_RATE, Heard, Speaking
 from agent.local.providers.conversation import Conversation, new_id
 from agent.local.providers.faults import Dropped, Stage
@@ -80,6 +81,7 @@ class _Session:
         self._uncommitted: list[Heard] = []
         self._reply: Reply | None = None
         self._replying: asyncio.Task[None] | None = None
+        self._transcripts = tasks.Owner()
         self._handlers: dict[str, Callable[[dict[str, Any]], Awaitable[None]]] = {
             "session.update": self._update,
             "input_audio_buffer.append": self._append,
@@ -102,6 +104,7 @@ class _Session:
 
     async def aclose(self) -> None:
         await self._stop_reply()
+        await self._transcripts.close()
         await self._ear.aclose()
 
     async def send(self, kind: str, **what: Any) -> None:
@@ -197,9 +200,18 @@ class _Session:
         item = self._conversation.add(item_id, "user", text, content)
         await self.send("conversation.item.added", item=item, previous_item_id=previous)
         if self._transcribes:
-            await self._transcript(item_id, text, heard)
+            self._transcripts.start(self._transcript(item_id, text, heard), "transcript")
 
     async def _transcript(self, item_id: str, text: str, heard: list[Heard]) -> None:
+        if await self._wire.faults.meet(Stage.TRANSCRIPTION, "result"):
+            error = {"type": "transcription_error", "message": "the audio could not be transcribed"}
+            await self.send(
+                "conversation.item.input_audio_transcription.failed",
+                item_id=item_id,
+                content_index=0,
+                error=error,
+            )
+            return
         seconds = sum(piece.end - piece.start for piece in heard)
         await self.send(
             "conversation.item.input_audio_transcription.completed",

@@ -1,0 +1,51 @@
+"""OpenAI Realtime instead of three providers: same recorder, journal, captions and receipt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from deployment import Deployment, converse, greeted
+
+from agent.local.providers import lines
+
+REALTIME = json.dumps({"pipeline": "realtime"})
+
+
+async def test_both_sides_of_a_realtime_conversation_are_kept(served: Deployment) -> None:
+    await served.make_room("realtime", REALTIME)
+    client = await served.client("realtime")
+    await greeted(client)
+    await converse(client, 5, 6)
+    captions = client.agent_captions()
+    await client.leave()
+    session = await served.ended_session("realtime", within=4)
+    turns = await served.turns("realtime")
+    assert session["pipeline"] == "realtime"
+    assert (session["status"], session["completeness"]) == ("completed", "complete")
+    assert [t["text"] for t in turns if t["role"] == "client"] == [
+        lines.utterance(5),
+        lines.utterance(6),
+    ]
+    answered = [t["text"] for t in turns if t["role"] == "ai"]
+    assert answered[1:] == [lines.reply(5), lines.reply(6)]
+    assert answered == [caption.strip() for caption in captions]
+    assert [t["role"] for t in turns] == ["ai", "client", "ai", "client", "ai"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("hang", "transcript_pending"), ("garbage", "transcription_failed")]
+)
+async def test_speech_that_was_never_transcribed_makes_the_receipt_partial(
+    served: Deployment, kind: str, reason: str
+) -> None:
+    """The provider owes a transcript, or says that it has none: the receipt says so."""
+    await served.make_room(kind, REALTIME)
+    client = await served.client(kind)
+    await greeted(client)
+    served.providers.fault(stage="transcription", kind=kind)
+    await converse(client, 7)
+    await client.leave()
+    session = await served.ended_session(kind)
+    assert session["completeness"] == "partial"
+    assert session["completeness_reason"] == reason
