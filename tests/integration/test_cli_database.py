@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx2
 import psycopg
 import pytest
-from serving import add_session, add_turns, add_user
+from serving import NOBODY, add_session, add_turns, add_user
 
 from agent import cli
 from persistence import database, keys, migrate
@@ -145,6 +149,51 @@ def test_a_receipt_that_names_other_turns_is_shown_as_such(coach: Coach, databas
 
 def test_an_unknown_session_is_said_to_be_so(coach: Coach) -> None:
     coach("sessions", "show", str(uuid4()), code=2)
+
+
+def api_process(database_url: str, port: str) -> subprocess.Popen[str]:
+    livekit = {"LIVEKIT_URL": NOBODY, "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s" * 32}
+    return subprocess.Popen(
+        [sys.executable, "-m", "agent.cli", "api", "--port", port],
+        env={**os.environ, **livekit, "DATABASE_URL": database_url},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_api_as_a_process_serves_logs_no_queries_and_stops_when_told(
+    database_url: str,
+) -> None:
+    with api_process(database_url, "0") as api:
+        assert api.stderr is not None
+        lines = []
+        for line in api.stderr:
+            lines.append(line)
+            if "Application startup complete" in line:
+                break
+        port = next(json.loads(x)["port"] for x in lines if "api_listening" in x)
+        url = f"http://127.0.0.1:{port}"
+        assert "voice-coach" in httpx2.get(url, trust_env=False).text
+        wanted = f"{url}/api/admin/transcripts?text=purple-heron"
+        assert httpx2.get(wanted, trust_env=False).status_code == 401
+        with api_process(database_url, str(port)) as second:
+            _, said = second.communicate(timeout=60)
+            assert second.returncode == 1
+            assert said.splitlines()[-1].startswith("coach: [Errno")
+            assert "Traceback" not in said
+        api.send_signal(signal.SIGTERM)
+        rest = api.stderr.read()
+        assert api.wait(30) == 0
+    assert "heron" not in "".join(lines) + rest
+    assert '"route": "/api/admin/transcripts"' in rest
+
+
+def test_the_api_does_not_start_on_an_older_schema(empty_database_url: str) -> None:
+    with api_process(empty_database_url, "0") as api:
+        _, said = api.communicate(timeout=60)
+    assert api.returncode == 1
+    (message,) = said.splitlines()
+    assert "coach migrate" in message
 
 
 def test_migrate_brings_an_empty_database_to_this_version(
