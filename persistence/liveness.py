@@ -17,8 +17,10 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -26,12 +28,14 @@ import structlog
 from psycopg import AsyncConnection
 
 from persistence.database import connect
-from persistence.passages import AfterSession, defer
+from persistence.passages import defer
 from persistence.rows import Row
 from persistence.sessions import RECLAIMED_MINUTES
 
 log = structlog.get_logger("coach.liveness")
 
+JOBS_DELAY = timedelta(minutes=15)
+"""After a reclaim: in this time an owner that was only cut off comes back with the true end."""
 WORKER_LOST = "worker lost"
 
 _HELD_UNTIL = "SELECT expires_at FROM worker_leases WHERE worker_id = %s FOR UPDATE"
@@ -71,6 +75,14 @@ UPDATE sessions s SET
     completeness = 'partial', completeness_reason = %(reason)s
 FROM lost WHERE s.id = lost.id RETURNING s.id
 """
+
+
+class AfterReclaim(Protocol):
+    """Defers the jobs of a session that was reclaimed, to be run after `delay`."""
+
+    async def __call__(
+        self, db: AsyncConnection[Any], session_id: UUID, /, *, delay: timedelta
+    ) -> None: ...
 
 
 class Lease:
@@ -159,17 +171,17 @@ class Lease:
 
 
 async def reclaim(
-    db: AsyncConnection[Any], after_reclaim: AfterSession, *, max_minutes: int = RECLAIMED_MINUTES
+    db: AsyncConnection[Any], after_reclaim: AfterReclaim, *, max_minutes: int = RECLAIMED_MINUTES
 ) -> list[UUID]:
     """End the active sessions of workers without a live lease, provisionally; return their ids.
 
-    `after_reclaim` defers their jobs, late enough for an owner that was only cut off to come back
-    with the true end. Sessions without any worker are somebody else's. `db` is in autocommit.
+    Their jobs are deferred by JOBS_DELAY. Sessions without any worker are somebody else's. `db` is
+    in autocommit.
     """
     async with db.transaction():
         await db.execute(_LEASE_OF_NONE)
         found = await db.execute(_RECLAIM, {"longest": max_minutes * 60, "reason": WORKER_LOST})
         session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
         for session_id in session_ids:
-            await defer(db, session_id, after_reclaim)
+            await defer(db, session_id, partial(after_reclaim, delay=JOBS_DELAY))
     return session_ids

@@ -95,10 +95,12 @@ class Deferred:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self.delays: list[timedelta] = []
         with psycopg.connect(url) as db:
             db.execute("CREATE TABLE IF NOT EXISTS deferred (session_id uuid)")
 
-    async def __call__(self, db: Db, session_id: UUID) -> None:
+    async def __call__(self, db: Db, session_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
+        self.delays.append(delay)
         await db.execute("INSERT INTO deferred VALUES (%s)", [session_id])
 
     @property
@@ -107,7 +109,7 @@ class Deferred:
             return [session_id for (session_id,) in db.execute("SELECT * FROM deferred")]
 
 
-async def nothing(db: Db, session_id: UUID) -> None:
+async def nothing(db: Db, session_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
     """Defer nothing."""
 
 

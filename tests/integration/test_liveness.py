@@ -30,8 +30,7 @@ from shipping import (
 from persistence import database, liveness
 from persistence.events import Event
 from persistence.journal import JournalWriter
-from persistence.liveness import Lease
-from persistence.passages import AfterSession
+from persistence.liveness import AfterReclaim, Lease
 
 ROOMY = 1024**3
 
@@ -46,7 +45,7 @@ async def renew(url: str, worker: UUID) -> None:
     await holder._disconnect()
 
 
-async def reclaim(url: str, after: AfterSession = nothing) -> list[UUID]:
+async def reclaim(url: str, after: AfterReclaim = nothing) -> list[UUID]:
     async with await database.connect(url, "test") as db:
         return await liveness.reclaim(db, after)
 
@@ -99,6 +98,7 @@ async def test_a_session_without_a_live_worker_is_ended_up_to_its_last_sign_of_l
     assert (session["completeness"], session["completeness_reason"]) == ("partial", "worker lost")
     assert session["reclaimed_at"] is not None
     assert deferred.sessions == [session_id]
+    assert deferred.delays == [timedelta(minutes=15)]
     assert await reclaim(database_url, deferred) == []
     writer.close(10)
 
@@ -223,7 +223,7 @@ async def test_a_renewal_that_crosses_a_reclaim_waits_for_it_and_learns_of_it(
     await renew(database_url, worker)
     renewing: list[asyncio.Task[None]] = []
 
-    async def renew_meanwhile(db: object, reclaimed: UUID) -> None:
+    async def renew_meanwhile(db: object, reclaimed: UUID, *, delay: timedelta) -> None:
         renewing.append(asyncio.create_task(holder.renew()))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         await until(lambda: value(database_url, waiting) == 1)
