@@ -38,5 +38,5 @@ async def _ship(settings: Settings, folder: WorkerFolder) -> None:
     if settings.database_url is None:
         log.info("journal_kept", folder=str(folder.path))
         return
-    unshipped = await ship_all(settings, folder)
+    unshipped = await ship_all(settings, folder, folder.worker_id)
     log.info("session_shipped" if not unshipped else "journal_kept", unshipped=unshipped)

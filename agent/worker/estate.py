@@ -23,7 +23,8 @@ from agent.jobs import runner as jobs
 from agent.settings import Settings
 from agent.worker.voice import secret
 from persistence import folders, liveness, sessions
-from persistence.database import connect
+from persistence.database import connect, translated
+from persistence.errors import PersistenceError
 from persistence.folders import WorkerFolder
 from persistence.liveness import Lease
 from persistence.shipper import Shipper
@@ -49,7 +50,7 @@ class Estate:
         """Claim a folder for the block's time. Raises JournalTakenError, JournalUnusableError."""
         folder = folders.claim(settings.journal_dir, settings.journal_folder)
         structlog.contextvars.bind_contextvars(worker_id=str(folder.worker_id))
-        shipper = _shipper(settings, folder)
+        shipper = _shipper(settings, folder, folder.worker_id)
         lease = Lease(
             secret(settings.database_url),
             folder.worker_id,
@@ -106,9 +107,16 @@ class Estate:
 
     async def _reclaim_regularly(self) -> None:
         while True:
-            async with await connect(secret(self.settings.database_url), "reclaim") as db:
-                await liveness.reclaim(db, _defer)
+            try:
+                with translated():
+                    await self._reclaim()
+            except PersistenceError as error:
+                log.warning("reclaim_postponed", error=type(error).__name__)
             await asyncio.sleep(self.settings.lease_seconds / 2)
+
+    async def _reclaim(self) -> None:
+        async with await connect(secret(self.settings.database_url), "reclaim") as db:
+            await liveness.reclaim(db, _defer)
 
     async def _adopt_regularly(self) -> None:
         while True:
@@ -120,14 +128,17 @@ class Estate:
         """End and ship what a worker left that did not come back, then remove its folder."""
         log.warning("folder_adopted", of_worker=str(folder.worker_id))
         try:
-            await ship_all(self.settings, folder)
+            await ship_all(self.settings, folder, self.folder.worker_id)
         finally:
             folder.remove()
 
 
-async def ship_all(settings: Settings, folder: WorkerFolder) -> int:
-    """End what is unfinished in `folder` and ship all of it; return how many events are left."""
-    shipper = _shipper(settings, folder)
+async def ship_all(settings: Settings, folder: WorkerFolder, worker_id: UUID) -> int:
+    """End what is unfinished in `folder` and ship all of it; return how many events are left.
+
+    `worker_id` is the worker that does so: what still runs in there lives by its lease.
+    """
+    shipper = _shipper(settings, folder, worker_id)
     running = asyncio.create_task(shipper.run(), name="ship_all")
     try:
         await shipper.recover_folder()
@@ -137,9 +148,8 @@ async def ship_all(settings: Settings, folder: WorkerFolder) -> int:
         await running
 
 
-def _shipper(settings: Settings, folder: WorkerFolder) -> Shipper:
-    dsn = secret(settings.database_url)
-    return Shipper([folder.path], dsn, folder.worker_id, _defer)
+def _shipper(settings: Settings, folder: WorkerFolder, worker_id: UUID) -> Shipper:
+    return Shipper([folder.path], secret(settings.database_url), worker_id, _defer)
 
 
 async def _defer(

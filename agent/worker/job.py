@@ -1,4 +1,4 @@
-"""One job: one room, one session. `CoachJob.run` is its table of contents."""
+"""One job: one room, one session. `CoachJob.coach` is its table of contents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import signal
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -42,6 +43,7 @@ FLUSH_SECONDS = 240.0
 """How long an ended job tries to get its last events onto a disk that refuses them."""
 
 _SESSION = "coach_session"
+_WORK = "coach_work"
 
 
 @dataclass
@@ -75,10 +77,17 @@ class CoachJob:
         logs.configure(self.settings)
 
     async def run(self, ctx: JobContext) -> None:
-        """Coach one client in one room."""
+        """Join the room. What follows goes on beside: a job that waits must hear a stop."""
         await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
         if another_agent(ctx.room, self.settings.agent_name):
             return ctx.shutdown("another agent is here")
+        work = asyncio.create_task(self.coach(ctx), name="coach")
+        work.add_done_callback(partial(_report_failure, ctx))
+        ctx.proc.userdata[_WORK] = work
+        return None
+
+    async def coach(self, ctx: JobContext) -> None:
+        """Coach one client in one room."""
         client = await wait_for_client(ctx)
         if client is None:
             return ctx.shutdown("nobody came")
@@ -94,6 +103,9 @@ class CoachJob:
 
     async def finish(self, ctx: JobContext) -> None:
         """See the session's end onto the disk; the last hook that is sure to have its time."""
+        work: asyncio.Task[None] | None = ctx.proc.userdata.pop(_WORK, None)
+        if work is not None:
+            work.cancel()
         session: CoachSession | None = ctx.proc.userdata.pop(_SESSION, None)
         if session is None:
             return
@@ -167,6 +179,12 @@ class CoachJob:
         )
         if session.options.pipeline is Pipeline.REALTIME:
             session.in_flight.follow_provider(coach.realtime_llm_session)
+
+
+def _report_failure(ctx: JobContext, work: asyncio.Task[None]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        log.error("job_failed", error=type(error).__name__, exc_info=error)
+        ctx.shutdown("job failed")
 
 
 async def _typed(voice: AgentSession[None], event: room_io.TextInputEvent) -> None:

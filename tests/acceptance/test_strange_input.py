@@ -7,14 +7,15 @@ import json
 import pytest
 from deployment import Deployment, converse, greeted, say
 
-from agent.local.providers import lines
+from agent.local.client import SAMPLE_RATE
+from agent.local.providers import lines, tones
 from persistence.events import IDENTITY_MAX_LENGTH
 
 
 @pytest.mark.parametrize(
     ("name", "identity"),
     [
-        ("long", "client-" + "x" * 10_000),
+        ("long", "client-" + "x" * 249),  # LiveKit itself refuses more than 256
         ("control", "client-\x01\x02\n7\x7f"),
         ("foreign", "Zoë Кот 猫 🙂"),
     ],
@@ -51,7 +52,7 @@ async def test_malformed_metadata_is_said_and_does_no_harm(
         "SELECT type, data FROM session_events WHERE session_id = %s", session["id"]
     )
     assert event["type"] == "metadata_ignored"
-    assert metadata not in json.dumps(event["data"])
+    assert set(event["data"]["fields"]) <= {"room_metadata", "job_metadata", "pipeline"}
 
 
 async def test_a_recogniser_that_sends_garbage_costs_no_other_word(served: Deployment) -> None:
@@ -62,6 +63,7 @@ async def test_a_recogniser_that_sends_garbage_costs_no_other_word(served: Deplo
     await converse(client, 21)
     served.providers.fault(stage="stt", kind="garbage")
     await say(client, 22)
+    await client.speak(tones.silence(1.5, SAMPLE_RATE))
     await converse(client, 23)
     await client.leave()
     await served.ended_session("garbage")

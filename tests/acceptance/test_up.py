@@ -49,9 +49,9 @@ class Checkout:
         self.started.append(process)
         return process
 
-    def up(self, *arguments: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
+    def up(self, **environment: str) -> tuple[subprocess.Popen[str], dict[str, str]]:
         """Start `coach up --json`; return it and what it says when it is ready."""
-        process = self.begin("--json", *arguments)
+        process = self.begin("--json", **environment)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, self.said.read_text()
@@ -94,6 +94,9 @@ class Checkout:
         assert found is not None, "coach up is not ready"
         with psycopg.connect(found.database_url, row_factory=dict_row) as db:
             return db.execute("SELECT * FROM sessions ORDER BY started_at").fetchall()
+
+    async def has_none_active(self) -> bool:
+        return all(session["status"] != "active" for session in self.sessions())
 
 
 def _alive() -> Iterator[psutil.Process]:
@@ -195,12 +198,9 @@ async def test_a_kill_is_recovered_from_by_the_next_start(checkout: Checkout) ->
         process.wait()
     process, ready = checkout.up()
 
-    async def ended() -> bool:
-        return all(session["status"] == "cancelled" for session in checkout.sessions())
-
-    await eventually(ended, 30)
+    await eventually(checkout.has_none_active, 30)
     (session,) = checkout.sessions()
-    assert session["end_reason"] == "worker_lost"
+    assert (session["status"], session["end_reason"]) == ("cancelled", "worker_lost")
     async with conversation(ready):
         await session_begun(checkout, 2)
     assert interrupted(process) == 0
@@ -246,6 +246,21 @@ def test_a_livekit_url_without_its_key_is_refused(checkout: Checkout) -> None:
     process = checkout.begin(LIVEKIT_URL="ws://127.0.0.1:7880")
     assert process.wait(STOP_SECONDS) == 2
     assert "LIVEKIT_API_KEY is missing" in checkout.said.read_text()
+
+
+@pytest.mark.full
+async def test_a_second_ctrl_c_hurries_and_a_session_ends_all_the_same(checkout: Checkout) -> None:
+    process, ready = checkout.up(COACH_DRAIN_SECONDS="600")
+    async with conversation(ready):
+        await session_begun(checkout, 1)
+        process.send_signal(signal.SIGINT)
+        while "stopping" not in checkout.said.read_text():
+            assert process.poll() is None, checkout.said.read_text()
+        interrupted(process)
+    assert checkout.left() == []
+    again, _ = checkout.up()
+    await eventually(checkout.has_none_active, 30)
+    assert interrupted(again) == 0
 
 
 @pytest.mark.full
