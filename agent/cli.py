@@ -192,7 +192,8 @@ def rehearse(
     json: Json = False,
 ) -> None:
     """Talk to a running deployment and check that Postgres has what was said."""
-    _settings()
+    # LiveKit's client tells of every stream that nobody asked for
+    _settings(log_level=os.environ.get("COACH_LOG_LEVEL", "WARNING"))
     from agent.local import rehearse as rehearsal
 
     outcome = rehearsal.run(url=url, api_key=key, minutes=minutes, sessions=sessions, as_json=json)

@@ -267,9 +267,16 @@ def test_words_heard_in_another_room_are_cross_talk_and_misheard_ones_are_not() 
     assert verdict.cross_talk(mixed) == {0: "cross-talk: what was heard here was said in b"}
     rough = [session("a", first, "eye one two sleep bitter"), session("b", second, "")]
     assert verdict.cross_talk(rough) == {}
-    either = [session("a", first, "eye once of sheep"), session("b", second, "")]
-    assert verdict.word_error_rate(second, ["eye once of sheep"]) < 1  # closer, by chance
+    noise = "eye one two three four five six seven meeting today"
+    by_chance = ["we go on and then have a long meeting today"]
+    either = [session("a", first, noise), session("b", by_chance, "")]
+    own, other = (verdict.word_error_rate(said, [noise]) for said in (first, by_chance))
+    assert own is not None
+    assert other is not None
+    assert own - other > verdict.MUCH_CLOSER
     assert verdict.cross_talk(either) == {}
+    near = [session("a", ["My work is full of people"], second[0]), session("b", second, "")]
+    assert verdict.cross_talk(near) == {}
     assert report.judged(mixed)[0].failures[-1].startswith("cross-talk")
 
 

@@ -64,7 +64,8 @@ class Conversation:
         self._progress = progress
         self._client = RoomClient(keep_audio=False)
         self._joined_at = 0.0
-        self._captions_shown = 0
+        self._shown: set[str] = set()
+        """The captions that were shown, by their segment."""
 
     async def join(self) -> None:
         """Make the room and join it; raises DeploymentError."""
@@ -138,7 +139,9 @@ class Conversation:
         if latency is None:
             self._warn(f"no answer within {self._bounds.answer:.0f} s; going on")
             return
-        self._progress.doing(self._number, f"hearing the answer, which came after {latency:.2f} s")
+        self._show_captions()
+        self._progress.note(self._number, "", f"answered after {latency:.2f} s")
+        self._progress.doing(self._number, "hearing the answer")
         await self._hear_out(states)
 
     async def _hear_out(self, states: int) -> None:
@@ -152,13 +155,14 @@ class Conversation:
         self._show_captions()
 
     def _show_captions(self) -> None:
-        """Print the captions that have come since the last time."""
-        captions = list(self._client.captions.values())
-        own = self.record.identity
-        for caption in captions[self._captions_shown :]:
-            who, verb = ("client", "heard as") if caption.speaker == own else ("ai", "says")
+        """Print the captions that have become final since the last time."""
+        for caption in self._client.captions.values():
+            if not caption.final or caption.segment_id in self._shown:
+                continue
+            self._shown.add(caption.segment_id)
+            own = caption.speaker == self.record.identity
+            who, verb = ("client", "heard as") if own else ("ai", "says")
             self._progress.note(self._number, who, f'{verb} "{" ".join(caption.text.split())}"')
-        self._captions_shown = len(captions)
 
     def _take_notes(self) -> None:
         client, own = self._client, self.record.identity

@@ -17,7 +17,9 @@ from agent.local.client import SAMPLE_RATE
 UTTERANCES = 4
 """How many sentences a rehearsal without a set length has."""
 VOICE = "en-us"
-WORDS_PER_MINUTE = 150
+WORDS_PER_MINUTE = 160
+_FAINT = 100
+"""Samples of 16 bit up to this are silence."""
 
 SENTENCES = (
     "I would like to talk about my work this week.",
@@ -59,7 +61,3 @@ async def spoken(text: str) -> bytes:
     )
     audible = np.flatnonzero(np.abs(np.frombuffer(pcm, dtype=np.int16).astype(np.int32)) > _FAINT)
     return pcm[: (int(audible[-1]) + 1) * 2] if audible.size else b""
-
-
-_FAINT = 100
-"""Samples of 16 bit up to this are silence."""

@@ -217,7 +217,7 @@ def _said_receipt(stored: Stored) -> str:
     receipt = stored.receipt
     if receipt is None:
         return "none"
-    kept = "these are the turns" if receipt.kept else "but the turns are others"
+    kept = "and these are they" if receipt.kept else "but Postgres holds others"
     return f"{receipt.completeness}, {receipt.turn_count} turns, {kept}"
 
 

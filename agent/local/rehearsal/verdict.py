@@ -14,8 +14,11 @@ from agent.local.rehearsal.record import Record, Stored
 
 EXPECTED_END = "client_left"
 P95 = 0.95
+FITS = 0.5
 MUCH_CLOSER = 0.3
-"""By how much the words of another session must fit better to be called another session's."""
+"""Words are another session's if they fit what it said (at most this error rate), and that much
+better than what this one said: rough recognition alone gets neither.
+"""
 
 _PUNCTUATION = re.compile(r"[^\w' ]")
 
@@ -95,7 +98,7 @@ def cross_talk(records: Sequence[Record]) -> dict[int, str]:
             if own is None or not heard or other.spoken == record.spoken:
                 continue
             rate = word_error_rate(other.spoken, heard)
-            if rate is not None and rate < own - MUCH_CLOSER:
+            if rate is not None and rate < min(FITS, own - MUCH_CLOSER):
                 found[index] = f"cross-talk: what was heard here was said in {other.room}"
     return found
 
