@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from persistence.events import transcript_sha256
-from persistence.models import new_id
+from persistence.ids import new_id
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 

@@ -3,27 +3,33 @@
 psycopg where speed counts, SQLAlchemy for ordinary queries, both from one URL. Whatever a driver
 says of an error may quote the data that caused it, so nothing of that is passed on: an error is its
 class and its SQLSTATE.
+
+SQLAlchemy and Alembic are loaded where they are used: a worker, of which there may be many on a
+machine, needs neither, and is 25 MB lighter.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import psycopg_pool
-import sqlalchemy.exc
 from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+import migrations
 from persistence.errors import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
     PersistenceError,
     SchemaOutdatedError,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 CONNECT_SECONDS = 5
 POOL_SECONDS = 5.0
@@ -103,6 +109,7 @@ async def _configure(db: AsyncConnection[tuple[Any, ...]]) -> None:
 
 def engine(url: str, name: str, *, max_size: int = 8) -> AsyncEngine:
     """Return SQLAlchemy's engine; parameters stay out of its logs and its errors."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 see the module
 
     async def connected(*_: Any, **__: Any) -> AsyncConnection[tuple[Any, ...]]:
         db = await connect(url, name)
@@ -125,8 +132,10 @@ def translated() -> Iterator[None]:
     """Turn what a driver raises inside into the project's own errors, without what it quotes."""
     try:
         yield
-    except (psycopg.Error, sqlalchemy.exc.DBAPIError, sqlalchemy.exc.TimeoutError) as error:
-        raise translation(error) from None
+    except Exception as error:
+        if isinstance(error, (psycopg.Error, *_alchemys("DBAPIError", "TimeoutError"))):
+            raise translation(error) from None
+        raise
 
 
 def translation(error: Exception) -> PersistenceError:
@@ -148,8 +157,19 @@ def unavailable(error: BaseException) -> bool:
         return sqlstate.startswith(_UNAVAILABLE_CLASSES) and sqlstate != _STATEMENT_TIMED_OUT
     return isinstance(
         error,
-        psycopg.OperationalError | psycopg.InterfaceError | sqlalchemy.exc.TimeoutError | OSError,
+        (
+            psycopg.OperationalError,
+            psycopg.InterfaceError,
+            OSError,
+            *_alchemys("TimeoutError"),
+        ),
     )
+
+
+def _alchemys(*names: str) -> tuple[type[Exception], ...]:
+    """Return SQLAlchemy's errors; none before somebody has loaded it, who alone can meet them."""
+    errors = sys.modules.get("sqlalchemy.exc")
+    return tuple(getattr(errors, name) for name in names) if errors else ()
 
 
 def constraint_of(error: BaseException) -> str | None:
@@ -159,10 +179,8 @@ def constraint_of(error: BaseException) -> str | None:
 
 async def require_current_schema(db: AsyncConnection[Any]) -> None:
     """Raise SchemaOutdatedError unless the database has the schema of this version."""
-    from persistence.migrate import head  # noqa: PLC0415 Alembic is slow to import, jobs never do
-
     with translated():
         found = await db.execute("SELECT version_num FROM alembic_version")
         revisions = {row[0] for row in await found.fetchall()}
-    if revisions != {head()}:
+    if revisions != {migrations.HEAD}:
         raise SchemaOutdatedError

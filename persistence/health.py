@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from persistence.models import new_id
+from persistence.ids import new_id
 
 Connection = AsyncConnection[Any]
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from persistence.models import new_id
+from persistence.ids import new_id
 
 Connection = AsyncConnection[Any]
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
-import uuid_utils.compat as uuids
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -29,6 +28,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlmodel import Field, SQLModel
 
 from persistence.events import Completeness, EndReason, Role, Source
+from persistence.ids import new_id
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -68,11 +68,6 @@ class Table(SQLModel):
     """What every table has in common: ids that sort by time."""
 
     __table_args__: ClassVar[Any] = ()
-
-
-def new_id() -> UUID:
-    """Return a UUIDv7."""
-    return uuids.uuid7()
 
 
 class User(Table, table=True):

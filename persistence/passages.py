@@ -21,8 +21,8 @@ from psycopg import AsyncConnection
 from persistence import rows, sessions, tombstones, turns
 from persistence.database import constraint_of
 from persistence.events import Ended, Event, Marker, Started, Turn
+from persistence.ids import new_id
 from persistence.journal import Record
-from persistence.models import new_id
 
 log = structlog.get_logger("coach.shipper")
 

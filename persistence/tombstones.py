@@ -15,7 +15,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from persistence.models import new_id
+from persistence.ids import new_id
 
 _LOCK = 0x636F616368_02
 """`coach`, and a number: see `migrate` for the other one."""

@@ -18,8 +18,8 @@ from agent.api.app import create_app
 from agent.local.livekit_server import LiveKitServer
 from agent.settings import Settings
 from persistence import database, keys
+from persistence.ids import new_id
 from persistence.keys import NewKey
-from persistence.models import new_id
 
 NOBODY = "ws://127.0.0.1:1"
 """A LiveKit server that is not there."""

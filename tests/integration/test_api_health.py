@@ -14,7 +14,7 @@ from serving import Api, add_session, serving, settings
 from agent.api import health
 from agent.local.livekit_server import LiveKitServer
 from persistence.health import Check
-from persistence.models import new_id
+from persistence.ids import new_id
 
 HEALTH = "/api/admin/health"
 

@@ -17,7 +17,7 @@ from livekit.api import ListRoomsRequest
 from serving import Api, add_user, serving, settings
 
 from agent.local.livekit_server import LiveKitServer
-from persistence.models import new_id
+from persistence.ids import new_id
 
 CREATE = "/api/rooms/create"
 TOKEN = "/api/livekit/token"
@@ -232,6 +232,16 @@ async def test_the_room_must_be_named_unless_the_key_has_just_one(api: Api) -> N
     for key in (two, any_room):
         assert (await api.post(TOKEN, key, {})).status_code == 400
     assert (await api.post(TOKEN, any_room, {"room_name": "demo"})).status_code == 201
+
+
+async def test_an_administrators_client_key_may_join_any_room_and_no_other_clients(
+    api: Api,
+) -> None:
+    key = await api.key("admin", "client", identity="client-rehearsal")
+    answer = await api.post(TOKEN, key, {"room_name": "anything"})
+    found = jwt.decode(answer.json()["participant_token"], options={"verify_signature": False})
+    assert (found["video"]["room"], found["attributes"]["role"]) == ("anything", "client")
+    assert "roomAdmin" not in found["video"]
 
 
 async def test_a_key_of_nobody_or_of_no_room_or_of_another_scope_joins_nothing(api: Api) -> None:

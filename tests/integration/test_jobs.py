@@ -29,7 +29,7 @@ from agent.local.providers.brain import Message
 from agent.settings import Settings
 from persistence import database, migrate
 from persistence.analyses import TranscriptTurn
-from persistence.models import new_id
+from persistence.ids import new_id
 
 CANARY = "marmalade zeppelin umbrella"
 SAID = [
