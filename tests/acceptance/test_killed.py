@@ -78,7 +78,7 @@ async def test_a_client_whose_agent_died_gets_another_one_in_the_same_room(
     (job,) = jobs_of(worker)
     job.kill()
     greetings = len(client.agent_captions())
-    await client.until(lambda c: len(c.agent_captions()) > greetings, timeout=60)
+    await client.until(lambda c: len(c.agent_captions()) > greetings, within=60)
     assert any("agent_called_again" in line for line in worker.output())
     await client.leave()
 
