@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin, as counts: the first asks to stop, the second hurries.
+"""Ctrl-C and its kin, as counts: the first asks to stop, the second hurries, the third insists.
 
 A signal handler that raises could leave a child started and unknown. Here it only counts, and every
 wait looks at the count.
@@ -14,10 +14,6 @@ from agent.local import processes
 
 class StopAskedError(Exception):
     """The user wants this to end."""
-
-
-class HurriedError(Exception):
-    """The user wants this to end now."""
 
 
 class Interrupts:
@@ -41,11 +37,13 @@ class Interrupts:
         self.check()
         processes.pause()
 
-    def pause_at_the_end(self) -> None:
-        """Wait a moment while stopping; raises HurriedError from the second signal on."""
-        if self._count > 1:
-            raise HurriedError
-        processes.pause()
+    @property
+    def hurried(self) -> bool:
+        return self._count > 1
+
+    @property
+    def insistent(self) -> bool:
+        return self._count > 2  # noqa: PLR2004 - see the first line
 
     def _counted(self, _number: int, _frame: types.FrameType | None) -> None:
         self._count += 1

@@ -120,5 +120,5 @@ def worker_registered(child: Child) -> bool:
 
 
 def api_serves(child: Child) -> bool:
-    """Return whether the API has said that it listens: on its port another one may answer."""
-    return any("Uvicorn running" in line for line in child.output())
+    """Return whether the API has said that it serves: on its port another one may answer."""
+    return any("Application startup complete" in line for line in child.output())

@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 
 from agent.local import processes
-from agent.local.interrupts import HurriedError, Interrupts
+from agent.local.interrupts import Interrupts
 from agent.local.parts import READY_SECONDS, Part
-from agent.local.processes import Child, ChildDiedError, Children
+from agent.local.processes import Child, ChildDiedError, Children, Pause
 from agent.local.screen import Screen
 
 RESTARTS = 3
 """How often a part may die unasked within `RESTART_SECONDS` before nothing goes on."""
 RESTART_SECONDS = 600.0
+HURRY_SECONDS = 5.0
+"""What a part has to end by itself once the user hurries."""
+
+
+class _NoPatienceError(Exception):
+    """The user wants this to end now."""
 
 
 class Supervision:
@@ -54,26 +60,36 @@ class Supervision:
                 self._screen.did(part.name, "runs again")
 
     def stop(self, part: Part) -> Child | None:
-        """Stop `part` in order, or at once if the user hurries; return its child if there was one.
-
-        Without a start it does nothing.
-        """
+        """Stop `part` in order, or soon if the user hurries; return its child if there was one."""
         if part not in self._parts:
             return None
         self._parts.remove(part)
         child = _child(part)
         with self._screen.working(part.name, "stopping"):
             try:
-                in_time = self._children.stop(
-                    child, part.stop_seconds, self._interrupts.pause_at_the_end
-                )
-            except HurriedError:
+                in_time = self._children.stop(child, part.stop_seconds, self._patience(child))
+            except _NoPatienceError:
                 in_time = False
         if in_time:
             self._screen.did(part.name, "stopped")
         else:
             self._screen.note(part.name, "killed")
         return child
+
+    def _patience(self, child: Child) -> Pause:
+        """Return the wait for `child` to stop: a user who hurries has it asked again."""
+        urged: list[float] = []
+
+        def pause() -> None:
+            if self._interrupts.hurried and not urged:
+                child.process.terminate()
+                urged.append(time.monotonic())
+            late = urged and time.monotonic() > urged[0] + HURRY_SECONDS
+            if late or self._interrupts.insistent:
+                raise _NoPatienceError
+            processes.pause()
+
+        return pause
 
     def _restart(self, part: Part, child: Child) -> None:
         now = time.monotonic()
