@@ -22,7 +22,8 @@ from agent.local.client import SAMPLE_RATE
 from agent.local.livekit_server import LiveKitServer
 from agent.local.processes import Children, wait_until
 from agent.local.providers import lines, tones
-from agent.local.rehearsal.conversation import Script
+from agent.local.rehearsal import verdict
+from agent.local.rehearsal.conversation import Bounds, Script
 from agent.local.rehearse import Target
 from persistence import keys
 from persistence.keys import NewKey
@@ -74,40 +75,54 @@ def test_a_healthy_deployment_passes_with_each_word_beside_its_caption(
         assert session["wordErrorRate"] == 0
         assert session["heardSeconds"] > 1
         assert (session["end"]["status"], session["end"]["reason"]) == ("completed", "client_left")
-        assert 0 < session["end"]["completedAfter"] < rehearse.Bounds().completion
+        assert 0 < session["end"]["completedAfter"] < Bounds().completion
         assert session["receipt"]["turnCount"] == len(rows) == 5
         assert session["receipt"]["completeness"] == "complete"
     assert len({session["room"] for session in told["sessions"]}) == 2
 
 
-ALTERED = "NEW.text := replace(NEW.text, 'number', 'numbers'); RETURN NEW;"
-LOST = "IF NEW.role = 'client' THEN RETURN NULL; END IF; RETURN NEW;"
+HARM = """
+    IF NEW.role <> 'client' THEN RETURN NEW; END IF;
+    IF NEW.text LIKE '%zero two%' THEN RETURN NULL; END IF;
+    NEW.text := replace(NEW.text, 'number', 'numbers'); RETURN NEW;
+"""
 
 
 @pytest.mark.usefixtures("scripted")
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        pytest.param(ALTERED, "not what was captioned", id="altered"),
-        pytest.param(LOST, "captioned, and not in Postgres", id="lost"),
-    ],
-)
 def test_it_fails_and_says_where_when_postgres_has_other_words(
-    harm: str,
-    said: str,
-    served: Deployment,
-    target: Target,
-    capsys: pytest.CaptureFixture[str],
+    served: Deployment, target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with harmed(served.database_url, harm):
+    """Of the client's two turns the first is altered on its way in, the second is lost."""
+    with harmed(served.database_url):
         code = rehearse.run(url=target.url, api_key=target.key, as_json=True)
     (session,) = json.loads(capsys.readouterr().out)["sessions"]
     assert code == 1
+    altered, lost = "not what was captioned", "captioned, and not in Postgres"
     different = [row for row in session["transcript"] if row["difference"]]
-    assert [row["captioned"] for row in different] == [lines.utterance(n) for n in (1, 2)]
-    assert {row["difference"] for row in different} == {said}
-    assert any(failure.endswith(f"client: {said}") for failure in session["failures"])
-    assert any("receipt" in failure for failure in session["failures"])
+    assert [(row["captioned"], row["difference"]) for row in different] == [
+        (lines.utterance(1), altered),
+        (lines.utterance(2), lost),
+    ]
+    assert session["failures"] == [
+        f"turn 2, client: {altered}",
+        f"row 4, client: {lost}",
+        "the turns in Postgres are not those that the receipt names",
+    ]
+
+
+async def test_it_fails_where_nobody_answers(served: Deployment, target: Target) -> None:
+    """The API calls an agent that nobody runs; whoever comes in the end comes too late."""
+    bounds = Bounds(agent=1, completion=0.5)
+    with api_of(served, COACH_AGENT_NAME="nobody") as url:
+        (record,) = await rehearse.rehearse(
+            Target(url, target.key), [rehearse.script(0, None)], bounds
+        )
+    assert record.completed_seconds is None
+    assert verdict.failures(record) == [
+        "no agent came within 1 s",
+        "no audio of the AI was heard",
+        "Postgres holds no session of this room",
+    ]
 
 
 def test_it_says_in_one_line_why_there_is_nothing_to_rehearse_with(
@@ -176,22 +191,22 @@ def coach(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def api_of(deployment: Deployment) -> Iterator[str]:
+def api_of(deployment: Deployment, **environment: str) -> Iterator[str]:
     port = loopback.free_port()
     command = [sys.executable, "-m", "agent.cli", "api", "--port", str(port)]
-    child = deployment.children.spawn("api", command, deployment.environment())
+    child = deployment.children.spawn("api", command, deployment.environment(**environment))
     wait_until(lambda: loopback.status(port) is not None, child, 60)
     yield f"http://127.0.0.1:{port}"
     deployment.children.stop(child, 15)
 
 
 @contextmanager
-def harmed(database_url: str, harm: str) -> Iterator[None]:
-    """Let Postgres do `harm` to each turn as it comes in."""
+def harmed(database_url: str) -> Iterator[None]:
+    """Let Postgres do harm to turns as they come in."""
     with psycopg.connect(database_url, autocommit=True) as db:
         db.execute(
             "CREATE FUNCTION harm() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN {harm} END $$".encode()
+            f"$$ BEGIN {HARM} END $$".encode()
         )
         db.execute(
             "CREATE TRIGGER harm BEFORE INSERT ON turns FOR EACH ROW EXECUTE FUNCTION harm()"

@@ -193,7 +193,7 @@ def test_a_session_without_sound_answer_or_end_fails() -> None:
         (replace(healthy, sound_seconds=0.0), "no audio of the AI was heard"),
         (replace(healthy, utterances=mute), "no utterance was answered"),
         (replace(healthy, stored=None), "Postgres holds no session of this room"),
-        (replace(healthy, trouble="no agent came within 30 s"), "no agent came within 30 s"),
+        (replace(healthy, troubles=["no agent came within 30 s"]), "no agent came within 30 s"),
         (replace(healthy, strangers=("client-x",)), "cross-talk: client-x spoke in this room"),
         (
             replace(healthy, stored=replace(stored, status="active")),

@@ -111,6 +111,7 @@ class Conversation:
             self._warn("the AI does not greet; speaking all the same")
             return True
         self.record.greeting_seconds = self._client.agent_sound().sound_started[0] - self._joined_at
+        self._progress.doing(self._number, "hearing the greeting")
         await self._hear_out(0)
         return True
 
@@ -198,7 +199,10 @@ class Conversation:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, LONGEST_PAUSE_SECONDS)
         bound = f"{self._bounds.completion:.0f} s after leaving"
-        self._stop(f"{bound}, {trouble or 'Postgres has no end of the session'}")
+        if trouble is not None:
+            self._stop(f"{bound}, {trouble}")
+        else:
+            self._warn(f"{bound}, Postgres has no end of the session")
 
     async def _stored(self) -> Stored | None:
         known = self.record.stored
@@ -226,7 +230,7 @@ class Conversation:
         return not self._client.room.isconnected()
 
     def _stop(self, why: str) -> None:
-        self.record.trouble = why
+        self.record.troubles.append(why)
         self._warn(why)
 
     def _warn(self, what: str) -> None:

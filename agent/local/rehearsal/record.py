@@ -81,8 +81,8 @@ class Record:
     """How much sound was heard of the AI."""
     strangers: tuple[str, ...] = ()
     """Identities that spoke in the room and are neither the client nor an agent."""
-    trouble: str | None = None
-    """What ended the rehearsal early."""
+    troubles: list[str] = field(default_factory=list)
+    """What kept the rehearsal from going its way."""
     stored: Stored | None = None
     completed_seconds: float | None = None
     """From leaving until the API said `completed`."""

@@ -25,8 +25,7 @@ _PUNCTUATION = re.compile(r"[^\w' ]")
 
 def failures(record: Record) -> list[str]:
     """Return everything that fails a rehearsed session, each with its place; none if it passed."""
-    found = [record.trouble] if record.trouble else []
-    found += _unheard(record)
+    found = record.troubles + _unheard(record)
     found += [f"cross-talk: {identity} spoke in this room" for identity in record.strangers]
     if record.stored is None:
         return [*found, "Postgres holds no session of this room"]
