@@ -13,7 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import typer
@@ -44,12 +44,6 @@ class Scope(StrEnum):
     COACH = "coach"
     CLIENT = "client"
     INTERNAL = "internal"
-
-
-class Status(StrEnum):
-    ACTIVE = "active"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
 
 
 def main() -> None:
@@ -243,7 +237,7 @@ def revoke_key(key_id: Annotated[UUID, typer.Argument(metavar="ID")]) -> None:
 def list_sessions(
     client: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
     coach: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
-    status: Annotated[Status | None, typer.Option()] = None,
+    status: Annotated[Literal["active", "completed", "cancelled"] | None, typer.Option()] = None,
     text: Annotated[str | None, typer.Option(help="Somewhere in what was said.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     json: Json = False,
