@@ -218,6 +218,18 @@ def test_a_session_without_sound_answer_or_end_fails() -> None:
         assert verdict.failures(record) == [said]
 
 
+def test_a_conversation_that_broke_into_two_sessions_fails_for_that_and_not_for_its_words() -> None:
+    """A lost agent's session holds the first words, its successor's the others."""
+    whole = record_of(lines_of(*TALK), turns_of(*TALK))
+    assert whole.stored is not None
+    first, last = whole.stored.turns[:2], whole.stored.turns[2:]
+    lost = replace(whole.stored, turns=first, status="cancelled", end_reason="worker_lost")
+    broken = replace(whole, stored=replace(whole.stored, turns=last), earlier=(lost,))
+    assert verdict.failures(broken) == [
+        "the conversation broke: an earlier session of this room is cancelled (worker_lost)"
+    ]
+
+
 def test_what_is_only_odd_is_said_and_fails_nothing() -> None:
     healthy = record_of(lines_of(*TALK), turns_of(*TALK))
     stored = healthy.stored

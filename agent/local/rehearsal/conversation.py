@@ -190,7 +190,7 @@ class Conversation:
         while _since(left_at) < self._bounds.completion:
             try:
                 trouble = None
-                self.record.stored = await self._stored() or self.record.stored
+                await self._take_stored()
             except DeploymentError as error:
                 trouble = str(error)
             if self.record.stored is not None and self.record.stored.status != "active":
@@ -204,12 +204,16 @@ class Conversation:
         else:
             self._warn(f"{bound}, Postgres has no end of the session")
 
-    async def _stored(self) -> Stored | None:
-        known = self.record.stored
-        session_id = known.session_id if known else None
-        if session_id is None:
-            session_id = await self._deployment.session_in(self.record.room, self.record.identity)
-        return await self._deployment.stored(session_id) if session_id else None
+    async def _take_stored(self) -> None:
+        record = self.record
+        ids = [record.stored.session_id] if record.stored else []
+        ids = ids or await self._deployment.sessions_in(record.room, record.identity)
+        if not ids:
+            return
+        record.stored = await self._deployment.stored(ids[0])
+        if ids[1:]:
+            earlier = [await self._deployment.stored(other) for other in reversed(ids[1:])]
+            record.earlier = tuple(earlier)
 
     def _note_end(self, stored: Stored, seconds: float) -> None:
         if stored.status == "completed":

@@ -78,15 +78,15 @@ class Deployment:
         except (KeyError, TypeError):
             raise _not_ours(self.url + path) from None
 
-    async def session_in(self, room: str, identity: str) -> str | None:
-        """Return the id of the session in `room` of the client `identity`, None if none is there.
+    async def sessions_in(self, room: str, identity: str) -> list[str]:
+        """Return the ids of the sessions in `room` of the client `identity`, newest first.
 
         Looks at the client's newest 200. Raises DeploymentError.
         """
         query = {"client": identity, "limit": str(LISTED)}
         listed = await self._get("/api/admin/transcripts", query)
         try:
-            return next((str(s["id"]) for s in listed if s.get("roomName") == room), None)
+            return [str(s["id"]) for s in listed if s.get("roomName") == room]
         except (KeyError, TypeError, AttributeError):
             raise _not_ours(self.url) from None
 

@@ -84,12 +84,21 @@ class Record:
     troubles: list[str] = field(default_factory=list)
     """What kept the rehearsal from going its way."""
     stored: Stored | None = None
+    """The room's session; the last one, where it has several."""
+    earlier: tuple[Stored, ...] = ()
+    """The room's sessions before that: an agent was lost, and another one came."""
     completed_seconds: float | None = None
     """From leaving until the API said `completed`."""
 
     @property
     def spoken(self) -> list[str]:
         return [utterance.text for utterance in self.utterances]
+
+    @property
+    def turns(self) -> list[Turn]:
+        """All turns of the room, as they are read."""
+        sessions = [*self.earlier, self.stored] if self.stored else self.earlier
+        return [turn for session in sessions for turn in session.turns]
 
     @property
     def latencies(self) -> list[float]:

@@ -63,6 +63,7 @@ def _session(session: Judged) -> dict[str, Any]:
         "room": record.room,
         "identity": record.identity,
         "sessionId": stored.session_id if stored else None,
+        "earlierSessionIds": [earlier.session_id for earlier in record.earlier],
         "spoken": [{"text": u.text, "answeredAfter": _round(u.latency)} for u in record.utterances],
         "transcript": [
             {
@@ -118,7 +119,7 @@ def _round(seconds: float | None) -> float | None:
 
 
 def _rows(record: Record) -> list[comparison.Row]:
-    return comparison.rows(record.lines, record.stored.turns if record.stored else ())
+    return comparison.rows(record.lines, record.turns)
 
 
 def show(console: Console, sessions: Sequence[Judged]) -> None:

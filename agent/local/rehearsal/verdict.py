@@ -29,7 +29,11 @@ def failures(record: Record) -> list[str]:
     found += [f"cross-talk: {identity} spoke in this room" for identity in record.strangers]
     if record.stored is None:
         return [*found, "Postgres holds no session of this room"]
-    found += _differences(record, record.stored)
+    found += [
+        f"the conversation broke: an earlier session of this room is {_ended(earlier)}"
+        for earlier in record.earlier
+    ]
+    found += _differences(record)
     return found + _end_failures(record.stored)
 
 
@@ -41,8 +45,12 @@ def _unheard(record: Record) -> list[str]:
     return []
 
 
-def _differences(record: Record, stored: Stored) -> list[str]:
-    found = rows(record.lines, stored.turns)
+def _ended(stored: Stored) -> str:
+    return f"{stored.status} ({stored.end_reason})" if stored.end_reason else stored.status
+
+
+def _differences(record: Record) -> list[str]:
+    found = rows(record.lines, record.turns)
     differing = [
         f"{_where(n, row.turn.seq if row.turn else None)}, {row.speaker}: {row.difference}"
         for n, row in enumerate(found, 1)
