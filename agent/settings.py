@@ -189,6 +189,11 @@ def load(*needs: Need, **overrides: Any) -> Settings:
     return settings
 
 
+def secret(value: SecretStr | None) -> str:
+    """Return a secret in the clear; an unset one is an empty string, which no provider takes."""
+    return value.get_secret_value() if value else ""
+
+
 def _missing(needs: tuple[Need, ...], settings: Settings | None, malformed: set[str]) -> list[str]:
     present = settings or _lenient(malformed)
     return [

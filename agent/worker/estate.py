@@ -20,8 +20,7 @@ from psycopg import AsyncConnection
 
 from agent.jobs import after_session
 from agent.jobs import runner as jobs
-from agent.settings import Settings
-from agent.worker.voice import secret
+from agent.settings import Settings, secret
 from persistence import folders, liveness, sessions
 from persistence.database import connect, translated
 from persistence.errors import PersistenceError

@@ -22,9 +22,8 @@ from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRe
 from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import ListParticipantsRequest, ListRoomsRequest
 
-from agent.settings import Settings
+from agent.settings import Settings, secret
 from agent.worker.people import person_of
-from agent.worker.voice import secret
 from persistence.events import Role
 
 log = structlog.get_logger("coach.lone_clients")

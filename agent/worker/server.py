@@ -11,19 +11,22 @@ import asyncio
 import contextlib
 import math
 import os
+from typing import TYPE_CHECKING
 
 import structlog
 from livekit.agents import AgentServer
 
-from agent.settings import Settings
+from agent.settings import Settings, secret
 from agent.worker.background import running
+from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
-from agent.worker.job import CoachJob
 from agent.worker.lone_clients import LoneClients, livekit_api
 from agent.worker.signals import Stop
-from agent.worker.voice import secret
 from persistence.database import connect, require_current_schema, translated
 from persistence.errors import DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from agent.worker.job import CoachJob
 
 log = structlog.get_logger("coach.worker")
 
@@ -45,7 +48,7 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     await _check_schema(secret(settings.database_url))
     async with Estate.claimed(settings) as estate:
         await estate.recover()
-        server = agent_server(settings, CoachJob(settings, estate.folder.path))
+        server = agent_server(settings, JobEntry(settings, estate.folder.path))
         async with livekit_api(settings) as livekit:
             lone_clients = LoneClients(
                 livekit,
@@ -55,13 +58,14 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
             )
             async with running({**estate.tasks(), "lone_clients": lone_clients.run}):
                 await estate.known_alive()
-                await _serve(settings, server, stop, devmode=devmode)
+                with apart_from_main():
+                    await _serve(settings, server, stop, devmode=devmode)
                 unshipped = await estate.flush(hurried=stop.hurried)
     log.info("worker_stopped", unshipped=unshipped)
     return UNSHIPPED if unshipped else 0
 
 
-def agent_server(settings: Settings, job: CoachJob) -> AgentServer:
+def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
     """Return LiveKit's server for `job`, not yet running."""
     _quiet_environment(settings)
     unlimited = settings.load_threshold >= UNLIMITED_LOAD

@@ -11,9 +11,8 @@ from livekit.agents import AgentSession, TurnHandlingOptions, inference, room_io
 from livekit.agents.voice.room_io.types import TextInputCallback
 from livekit.plugins import deepgram, openai
 from openai.types.realtime import AudioTranscription
-from pydantic import SecretStr
 
-from agent.settings import Pipeline, Settings
+from agent.settings import Pipeline, Settings, secret
 from agent.worker.coach import HeardText
 from agent.worker.options import SessionOptions
 
@@ -100,8 +99,3 @@ def _turn_handling(settings: Settings) -> TurnHandlingOptions:
         ),
         interruption={"mode": "vad", "discard_audio_if_uninterruptible": False},
     )
-
-
-def secret(value: SecretStr | None) -> str:
-    """Return a secret in the clear; an unset one is an empty string, which no provider takes."""
-    return value.get_secret_value() if value else ""

@@ -26,6 +26,7 @@ def loaded_by(module: str) -> set[str]:
         ("agent.worker.job", {"psycopg", "sqlalchemy", "sqlmodel", "alembic", "procrastinate"}),
         ("agent.worker.job", {"typer", "fastapi", "uvicorn"}),
         ("agent.worker.server", {"sqlalchemy", "sqlmodel", "alembic", "fastapi", "uvicorn"}),
+        ("agent.worker.server", {"livekit.plugins.openai", "agent.worker.voice", "typer"}),
     ],
 )
 def test_a_process_loads_nothing_that_it_does_not_use(module: str, unwanted: set[str]) -> None:
