@@ -30,12 +30,13 @@ GREETING = "Greet the client, and ask what brings them here."
 
 
 class BareAgent(Agent):
-    def __init__(self) -> None:
-        super().__init__(instructions=INSTRUCTIONS)
+    def __init__(self, instructions: str = INSTRUCTIONS, greeting: str = GREETING) -> None:
+        super().__init__(instructions=instructions)
+        self._greeting = greeting
 
     async def on_enter(self) -> None:
         """Open the conversation."""
-        self.session.generate_reply(instructions=GREETING)
+        self.session.generate_reply(instructions=self._greeting)
 
 
 def set_up(_process: JobProcess) -> None:
@@ -49,9 +50,7 @@ async def run(ctx: JobContext) -> None:
     await ctx.wait_for_participant()
     voice = AgentSession[None](
         vad=inference.VAD(model="silero"),
-        stt=deepgram.STT(
-            model="nova-3", language="en", base_url=os.environ["DEEPGRAM_BASE_URL"]
-        ),
+        stt=deepgram.STT(model="nova-3", language="en", base_url=os.environ["DEEPGRAM_BASE_URL"]),
         llm=openai.LLM(model="gpt-4.1-mini"),
         tts=openai.TTS(model="gpt-4o-mini-tts", voice="ash", response_format="pcm"),
         turn_handling=TurnHandlingOptions(

@@ -106,9 +106,7 @@ async def _rounds(
     return recorded, bare
 
 
-async def _round(
-    count: int, settings: Settings, journals: Path
-) -> list[tuple[float, float]]:
+async def _round(count: int, settings: Settings, journals: Path) -> list[tuple[float, float]]:
     """Return the answer times of `count` pairs, recorded and bare, in seconds."""
     pairs = []
     async with _recorded(settings, journals) as recorded, _bare(settings) as bare:
@@ -120,6 +118,8 @@ async def _round(
                 second, first = await bare.answer(pcm), await recorded.answer(pcm)
                 took = first, second
             pairs.append(took)
+        recorded.require_turns(count)
+        bare.require_turns(count)
     return pairs
 
 
@@ -127,7 +127,8 @@ async def _round(
 async def _bare(settings: Settings) -> AsyncIterator[RoomInMemory]:
     voice = make_voice(settings, _options(settings))
     room = RoomInMemory(voice)
-    await voice.start(BareAgent(), record=False)
+    instructions, greeting = prompts.load("coach").text, prompts.load("greeting").text
+    await voice.start(BareAgent(instructions, greeting), record=False)
     await room.listening()
     yield room
     await voice.aclose()
@@ -137,9 +138,7 @@ async def _bare(settings: Settings) -> AsyncIterator[RoomInMemory]:
 async def _recorded(settings: Settings, journals: Path) -> AsyncIterator[RoomInMemory]:
     """Yield a voice with all that a job attaches to it (`agent.worker.job`)."""
     options = _options(settings)
-    journal = JournalWriter.create(
-        journals, uuids.uuid7(), max_bytes=settings.journal_max_bytes
-    )
+    journal = JournalWriter.create(journals, uuids.uuid7(), max_bytes=settings.journal_max_bytes)
     scribe = Scribe(Recorder(person_of("client-7", {}), options.language), journal)
     scribe.start(_started(scribe, options))
     voice = make_voice(settings, options)

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import bare_agent
 import psutil
@@ -125,16 +124,12 @@ def _parts(memory: Memory) -> str:
     )
 
 
-def _taken(
-    deployment: Deployment, name: str, command: list[str], agent: str, number: int
-) -> Taken:
+def _taken(deployment: Deployment, name: str, command: list[str], agent: str, number: int) -> Taken:
     """Start a worker, look at it idle, talk to it, and look again."""
     environment = deployment.environment(
         COACH_IDLE_PROCESSES=str(IDLE_PROCESSES), **WITHOUT_TURN_MODEL
     )
-    with running(
-        deployment.children, name, command, "worker_registered", environment
-    ) as worker:
+    with running(deployment.children, name, command, "worker_registered", environment) as worker:
         idle = _settled(worker)
         talking = asyncio.run(_talking(deployment, worker, agent, f"{name}-{number}"))
     return Taken(idle, talking)
@@ -162,7 +157,11 @@ def _settled(worker: Child) -> Memory:
         looks.append(_look(worker.process.pid))
         last = [look.whole for look in looks[-SETTLED_LOOKS:]]
         whole_pool = len(looks[-1].jobs) >= IDLE_PROCESSES
-        if whole_pool and len(last) == SETTLED_LOOKS and min(last) > max(last) * (1 - SETTLED_SHARE):
+        if (
+            whole_pool
+            and len(last) == SETTLED_LOOKS
+            and min(last) > max(last) * (1 - SETTLED_SHARE)
+        ):
             return looks[-1]
     raise RuntimeError(f"the memory of {worker.name} never came to rest")
 

@@ -17,7 +17,7 @@ SAMPLE_RATE = 24_000
 FRAME_SECONDS = 0.032
 """One window of the voice detector: all utterances then meet it in the same phase."""
 SAMPLES = round(SAMPLE_RATE * FRAME_SECONDS)
-HASTE = 4
+HASTE = 8
 """Speech comes this many times as fast as it is spoken, silence as fast as it is kept."""
 ANSWER_SECONDS = 20.0
 
@@ -86,7 +86,7 @@ class RoomInMemory:
 
         Returns when the voice listens again.
         """
-        answered = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._loudspeaker.began = answered
         for start in range(0, len(pcm), 2 * SAMPLES):
             self._microphone.put(pcm[start : start + 2 * SAMPLES])
@@ -96,6 +96,13 @@ class RoomInMemory:
             await self._keep_silent_until(answered, spoken)
             await self.listening()
         return answered.result() - spoken
+
+    def require_turns(self, count: int) -> None:
+        """Raise RuntimeError unless the client was heard `count` times: else times are no times."""
+        messages = (item for item in self._voice.history.items if item.type == "message")
+        heard = sum(message.role == "user" for message in messages)
+        if heard != count:
+            raise RuntimeError(f"{heard} of {count} utterances were heard")
 
     async def listening(self) -> None:
         """Wait until the voice has answered and listens."""

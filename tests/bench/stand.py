@@ -17,6 +17,7 @@ from agent.local.processes import Child, Children, wait_until
 from persistence import migrate
 
 READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
 SHIPPER = Path(__file__).with_name("shipper_process.py")
 
 
@@ -42,7 +43,6 @@ def running(
     command: list[str],
     ready: str,
     environment: Mapping[str, str] = os.environ,
-    stop_seconds: float = 30.0,
 ) -> Iterator[Child]:
     """Run `command` in the block; it is ready once `ready` stands in its output."""
     child = children.spawn(name, command, environment)
@@ -50,7 +50,7 @@ def running(
         wait_until(lambda: ready in "\n".join(child.output()), child, READY_SECONDS)
         yield child
     finally:
-        children.stop(child, stop_seconds)
+        children.stop(child, STOP_SECONDS)
 
 
 @contextmanager
