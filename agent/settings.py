@@ -42,6 +42,7 @@ NEEDED: Mapping[Need, tuple[str, ...]] = {
 
 DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+MAX_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -111,7 +112,7 @@ class Settings(BaseSettings):
     idle_processes: int | None = Field(default=None, ge=0)
     load_threshold: float = Field(default=0.7, gt=0)
     worker_host: str = "127.0.0.1"
-    worker_port: int = Field(default=0, ge=0, le=65535)
+    worker_port: int = Field(default=0, ge=0, le=MAX_PORT)
     """The worker's health port; 0 picks a free one."""
     drain_seconds: int = Field(default=3600, ge=0)
     """How long a stopping worker lets its sessions go on; 0 ends them at once."""
@@ -122,7 +123,7 @@ class Settings(BaseSettings):
 
     # the API
     api_host: str = "127.0.0.1"
-    api_port: int = Field(default=8000, ge=0, le=65535)
+    api_port: int = Field(default=8000, ge=0, le=MAX_PORT)
 
     # what it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -142,17 +143,36 @@ class Settings(BaseSettings):
     @classmethod
     def _postgres_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
-            _checked_url(value.get_secret_value(), {"postgres", "postgresql"}, host=False)
+            _check_database_url(value.get_secret_value())
         return value
 
 
-def _checked_url(value: str | None, schemes: set[str], *, host: bool = True) -> str | None:
-    """Return `value`; raise ValueError unless it is a URL of one of `schemes`."""
+def _checked_url(value: str | None, schemes: set[str]) -> str | None:
+    """Return `value`; raise ValueError, which quotes nothing, unless it is a URL of `schemes`."""
     if value is not None:
-        parts = urlsplit(value)
-        if parts.scheme not in schemes or (host and not parts.hostname):
+        try:
+            parts = urlsplit(value)
+            sound = parts.scheme in schemes and parts.hostname and parts.port != 0
+        except ValueError:
+            sound = False
+        if not sound:
             raise ValueError(f"must be a URL that begins with {' or '.join(sorted(schemes))}")
     return value
+
+
+def _check_database_url(value: str) -> None:
+    """Raise ValueError, which quotes nothing, unless libpq reads `value` as a URL."""
+    from psycopg import ProgrammingError  # noqa: PLC0415 - only who has a database pays for it
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    if not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must be a URL that begins with postgresql://")
+    try:
+        ports = str(conninfo_to_dict(value).get("port", "")).split(",")  # one for each host
+    except (ProgrammingError, UnicodeError):
+        raise ValueError("is no URL that libpq reads") from None
+    if not all(port == "" or (port.isdecimal() and 0 < int(port) <= MAX_PORT) for port in ports):
+        raise ValueError(f"has a port that is no number from 1 to {MAX_PORT}")
 
 
 def environment_name(field: str) -> str:
@@ -174,6 +194,8 @@ def load(*needs: Need, **overrides: Any) -> Settings:
     settings: Settings | None = None
     try:
         settings = Settings(**overrides)
+    except UnicodeDecodeError:
+        raise SettingsError([".env is not UTF-8"]) from None
     except ValidationError as error:
         for detail in error.errors(include_input=False, include_url=False):
             name = str(detail["loc"][0]) if detail["loc"] else "settings"

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from agent import cli
+from agent.settings import Settings
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 
@@ -73,11 +75,40 @@ def test_each_command_asks_for_what_it_needs_and_no_more(
     assert set(re.findall(r"(\w+) is missing", ended.err)) == missing
 
 
-def test_a_malformed_secret_is_not_repeated(coach: Coach) -> None:
-    ended = coach("migrate", DATABASE_URL="mysql://user:hunter2@host/db")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://user:hunter2@host/db",
+        "postgresql://user:hunter2\u2100@host:5x/db",
+        "postgresql://user:hunter2@host:5x/db",
+        "postgresql://user:hunter2@one:5432,two:99999/db",
+        "postgresql://user:hunter2@[::1/db",
+        "postgresql://user:hunter2@host/db?hunter2=1",
+    ],
+)
+def test_a_malformed_database_url_is_named_and_not_repeated(coach: Coach, url: str) -> None:
+    """A worker would wait for such a Postgres for ever."""
+    ended = coach("migrate", DATABASE_URL=url)
     assert ended.code == 2
     assert "DATABASE_URL is malformed" in ended.err
     assert "hunter2" not in ended.err
+
+
+@pytest.mark.parametrize("url", ["ws://host:port", "ws://host:99999", "ws://[::1", "wss://"])
+def test_a_livekit_url_that_nobody_can_call_is_malformed(coach: Coach, url: str) -> None:
+    ended = coach("start", LIVEKIT_URL=url)
+    assert ended.code == 2
+    assert "LIVEKIT_URL is malformed" in ended.err
+
+
+def test_a_dotenv_that_is_no_text_is_named(
+    coach: Coach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_bytes(b"OPENAI_API_KEY=\xff\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    ended = coach("migrate")
+    assert ended.code == 2
+    assert ".env is not UTF-8" in ended.err
 
 
 @pytest.mark.parametrize(
