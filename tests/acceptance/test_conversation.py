@@ -168,3 +168,20 @@ async def test_a_deleted_room_ends_its_session_as_such(served: Deployment) -> No
     session = await served.ended_session("deleted")
     assert (session["status"], session["end_reason"]) == ("completed", "room_deleted")
     await client.leave()
+
+
+@pytest.mark.full
+async def test_the_end_of_turn_model_of_production_runs_here_without_any_cloud(
+    deployment: Deployment,
+) -> None:
+    """The default of `coach start`; synthetic speech sounds unfinished to it: it takes longer."""
+    deployment.start_worker("default", COACH_TURN_DETECTION="v1-mini", COACH_AGENT_NAME="default")
+    await deployment.make_room("default", agent="default")
+    client = await deployment.client("default")
+    await greeted(client)
+    await converse(client, 5, 6)
+    await client.leave()
+    session = await deployment.ended_session("default")
+    assert session["completeness"] == "complete"
+    said = [t["text"] for t in await deployment.turns("default") if t["role"] == "client"]
+    assert said == [lines.utterance(5), lines.utterance(6)]
