@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from databases import at, fresh_database
 from local_livekit import livekit
+from missing import give_up
 
 from agent.local import postgres
 from agent.settings import Settings
@@ -38,7 +39,7 @@ def postgres_url() -> Iterator[str]:
     try:
         server = postgres.start_temporary()
     except postgres.PostgresMissingError as missing:
-        pytest.skip(str(missing))
+        give_up(str(missing))
     with server:
         yield server.url
 

@@ -6,9 +6,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
+from missing import give_up
 
 from agent.local import livekit_server
 from agent.local.livekit_server import LiveKitServer, LiveKitServerError
@@ -27,7 +27,7 @@ def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitServer]
         binary = _binary(children)
         server = livekit_server.start(children, binary, livekit_server.credentials(folder))
     except (LiveKitServerError, ChildDiedError) as error:
-        _give_up(str(error))
+        give_up(str(error))
     yield server
     livekit_server.stop(children, server)
 
@@ -35,14 +35,8 @@ def livekit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveKitServer]
 def _binary(children: Children) -> Path:
     found = livekit_server.find()
     if found is None and not os.environ.get("CI") and shutil.which("go") is None:
-        _give_up(
+        give_up(
             "no LiveKit server on this machine: install livekit-server or Go, or run "
             "`uv run coach up` once, which builds one"
         )
     return found or livekit_server.find_or_build(children, report=lambda _line: None)
-
-
-def _give_up(reason: str) -> NoReturn:
-    if os.environ.get("CI"):
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)

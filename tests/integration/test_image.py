@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from missing import give_up
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
@@ -83,10 +84,7 @@ def interpreter() -> str:
             continue
         if done.returncode == 0:
             return python
-    missing = "no Python 3.11 with pip and venv that a user other than root can run"
-    if os.environ.get("CI"):
-        pytest.fail(missing)
-    pytest.skip(missing)
+    return give_up("no Python 3.11 with pip and venv that a user other than root can run")
 
 
 @dataclass
@@ -205,7 +203,7 @@ def test_the_lock_files_have_hashes_and_name_no_registry() -> None:
         packages = re.findall(r"^([a-z][\w.-]*)==", text, re.MULTILINE)
         assert packages
         assert len(re.findall(r"^\S+==.*\\\n +--hash=sha256:", text, re.MULTILINE)) == len(packages)
-        assert not re.search(r"https?://|index-url|find-links", text)
+        assert not re.search(r"https?://|index.url|find-links", text)
     assert not NOT_IN_THE_IMAGE & set(
         re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     )

@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 import sqlalchemy
+from missing import give_up
 
 from agent.local import postgres, postgres_programs
 
@@ -43,7 +44,7 @@ def made(reachable: Path) -> Path:
     try:
         postgres.start(reachable / "made").stop()
     except postgres.PostgresMissingError as missing:
-        pytest.skip(str(missing))
+        give_up(str(missing))
     return reachable / "made"
 
 

@@ -20,13 +20,6 @@ ONCE = APIConnectOptions(max_retry=0, timeout=5)
 RATE = 16_000
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
 @pytest.fixture
 async def providers() -> AsyncIterator[Providers]:
     async with await serve(ScriptedBrain(), control=True) as server:

@@ -22,15 +22,7 @@ from agent.local.providers import Providers, serve
 from agent.local.providers.offline import MAX_EARS, OfflineBrain
 from agent.local.speech import synthesize
 
-pytest.importorskip("pocketsphinx")
 ONCE = APIConnectOptions(max_retry=0, timeout=10)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
 
 
 @pytest.fixture
