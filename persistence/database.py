@@ -55,7 +55,7 @@ _SETTINGS = "SELECT " + ", ".join(
 
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
 """No connection, read-only, no resources, an operator's intervention, a system error."""
-_STATEMENT_TIMED_OUT = "57014"
+STATEMENT_TIMED_OUT = "57014"
 _OTHER_SCHEMA = ("42P01", "42703", "3F000", "42704", "42883")
 """No such table, column, schema, type or function."""
 
@@ -154,7 +154,7 @@ def unavailable(error: BaseException) -> bool:
     """Return whether the database as a whole is what fails, not the one statement."""
     sqlstate: str | None = getattr(error, "sqlstate", None)
     if sqlstate is not None:
-        return sqlstate.startswith(_UNAVAILABLE_CLASSES) and sqlstate != _STATEMENT_TIMED_OUT
+        return sqlstate.startswith(_UNAVAILABLE_CLASSES) and sqlstate != STATEMENT_TIMED_OUT
     return isinstance(
         error,
         (

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from agent.api.shapes import Problem
+from persistence.database import STATEMENT_TIMED_OUT
 from persistence.errors import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
@@ -103,10 +104,15 @@ def _place(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def _storage_error(_: Request, error: Exception) -> JSONResponse:
-    """Answer for Postgres. Data that it refuses (SQLSTATE classes 22 and 23) is bad input."""
+    """Answer for Postgres. Data that it refuses (SQLSTATE classes 22 and 23) is bad input.
+
+    A lock that another holds, a deadlock or a search that takes too long may pass.
+    """
     if isinstance(error, DatabaseUnavailableError | SchemaOutdatedError):
         return response(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     sqlstate = (error.sqlstate or "") if isinstance(error, DatabaseRefusedError) else ""
+    if sqlstate.startswith(("40", "55")) or sqlstate == STATEMENT_TIMED_OUT:
+        return response(HTTPStatus.SERVICE_UNAVAILABLE, "the database is busy with this; try again")
     if sqlstate.startswith("22"):
         return response(HTTPStatus.BAD_REQUEST, "the database cannot hold what was sent")
     if sqlstate.startswith("23"):

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from agent.api.app import create_app
 from persistence import keys
-from persistence.errors import DatabaseUnavailableError, SchemaOutdatedError
+from persistence.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaOutdatedError
 from persistence.keys import NewKey
 
 LIST = "/api/admin/transcripts"
@@ -254,6 +254,19 @@ async def test_a_failure_of_ours_is_a_500_that_says_only_where_to_look(
     assert answer.json()["error"] == "internal server error"
     assert answer.headers["x-request-id"] in answer.json()["details"]
     assert "heron" not in answer.text
+
+
+@pytest.mark.parametrize("sqlstate", ["55P03", "57014", "40P01"])
+async def test_a_lock_that_another_holds_or_a_search_that_takes_too_long_is_503(
+    api: Api, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise DatabaseRefusedError(sqlstate)
+
+    monkeypatch.setattr("persistence.transcripts.page", refused)
+    answer = await api.get(LIST, await api.key("admin"))
+    assert answer.status_code == 503
+    assert "try again" in answer.json()["details"]
 
 
 async def test_a_person_who_opens_it_reads_what_it_is(api: Api) -> None:
