@@ -31,12 +31,16 @@ class SchemaOutdatedError(PersistenceError):
     """The database's schema is not the one that this version needs: run `coach migrate`."""
 
 
+class SchemaNewerError(PersistenceError):
+    """A newer version has changed the database's schema: run that version, or a later one."""
+
+
+class RoleUnknownError(PersistenceError):
+    """The database has no such role."""
+
+
 class JournalTakenError(PersistenceError):
     """That journal folder belongs to a running worker."""
-
-
-class JournalFullError(PersistenceError):
-    """The journal's size limit is reached."""
 
 
 class JournalUnusableError(PersistenceError):

@@ -14,11 +14,13 @@ from pathlib import Path
 import psycopg
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, text
 
 from persistence.database import conninfo, translated
+from persistence.errors import RoleUnknownError, SchemaNewerError
 
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _LOCK = 0x636F616368_01
@@ -34,8 +36,12 @@ _GRANTS = (
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the schema to `revision`; blocks while another does the same."""
+    """Bring the schema to `revision`; blocks while another does the same.
+
+    Raises SchemaNewerError where it is at a revision that this version does not have.
+    """
     with connected(url) as db:
+        _require_known_schema(db)
         command.upgrade(_config(db), revision)
 
 
@@ -48,9 +54,11 @@ def downgrade(url: str, revision: str) -> None:
 def grant(url: str, role: str) -> None:
     """Let `role` run workers and the API: it reads and writes rows, and changes no schema.
 
-    To be given again after each `upgrade` that made tables.
+    To be given again after each `upgrade` that made tables. Raises RoleUnknownError.
     """
     with translated(), psycopg.connect(conninfo(url, "migrate")) as db:
+        if db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+            raise RoleUnknownError
         found = db.execute("SELECT current_schema()").fetchone()
         names = {
             "schema": sql.Identifier(found[0] if found else "public"),
@@ -81,6 +89,12 @@ def connected(url: str) -> Iterator[Connection]:
     with translated(), engine.begin() as db:
         db.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
         yield db
+
+
+def _require_known_schema(db: Connection) -> None:
+    known = {step.revision for step in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+    if not set(MigrationContext.configure(db).get_current_heads()) <= known:
+        raise SchemaNewerError
 
 
 def _config(db: Connection) -> Config:

@@ -19,6 +19,8 @@ from persistence import database, migrate
 from persistence.errors import (
     DatabaseRefusedError,
     DatabaseUnavailableError,
+    RoleUnknownError,
+    SchemaNewerError,
     SchemaOutdatedError,
 )
 from persistence.models import Table
@@ -132,6 +134,21 @@ def test_the_schema_of_this_version_is_asked_for(
         db.execute("UPDATE alembic_version SET version_num = 'older'")
     with pytest.raises(SchemaOutdatedError):
         asyncio.run(check(database_url))
+
+
+def test_a_schema_of_a_newer_version_is_said_to_be_one_and_left_alone(database_url: str) -> None:
+    """`coach migrate` after a step back to an older version: running it again is no advice."""
+    with psycopg.connect(database_url) as db:
+        db.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaNewerError, match="newer version"):
+        migrate.upgrade(database_url)
+    with psycopg.connect(database_url) as db:
+        assert db.execute("SELECT version_num FROM alembic_version").fetchone() == ("9999",)
+
+
+def test_a_role_that_is_not_there_is_said_to_be_missing(database_url: str) -> None:
+    with pytest.raises(RoleUnknownError, match="no such role"):
+        migrate.grant(database_url, "nobody-of-that-name")
 
 
 def test_a_granted_role_reads_and_writes_rows_and_changes_no_schema(database_url: str) -> None:
