@@ -165,10 +165,11 @@ def _check_database_url(value: str) -> None:
     from psycopg import ProgrammingError  # noqa: PLC0415 - only who has a database pays for it
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
 
-    if not value.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be a URL that begins with postgresql://")
+    from persistence.database import normalised  # noqa: PLC0415
+
+    url = normalised(value)
     try:
-        ports = str(conninfo_to_dict(value).get("port", "")).split(",")  # one for each host
+        ports = str(conninfo_to_dict(url).get("port", "")).split(",")  # one for each host
     except (ProgrammingError, UnicodeError):
         raise ValueError("is no URL that libpq reads") from None
     if not all(port == "" or (port.isdecimal() and 0 < int(port) <= MAX_PORT) for port in ports):

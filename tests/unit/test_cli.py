@@ -94,6 +94,12 @@ def test_a_malformed_database_url_is_named_and_not_repeated(coach: Coach, url: s
     assert "hunter2" not in ended.err
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_spelling_of_a_database_url_is_taken(coach: Coach, scheme: str) -> None:
+    ended = coach("migrate", DATABASE_URL=f"{scheme}://nobody@127.0.0.1:1,[::1]:1/nothing")
+    assert "Postgres cannot be reached" in ended.err
+
+
 @pytest.mark.parametrize("url", ["ws://host:port", "ws://host:99999", "ws://[::1", "wss://"])
 def test_a_livekit_url_that_nobody_can_call_is_malformed(coach: Coach, url: str) -> None:
     ended = coach("start", LIVEKIT_URL=url)
