@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
@@ -66,6 +67,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, PersistenceError | OSError):
         return str(error) or type(error).__name__, 1
+    if isinstance(error, ModuleNotFoundError):
+        return f"{error.name} is not installed here; `uv sync` in a checkout brings it", 1
     if os.environ.get("COACH_LOG_LEVEL") == "DEBUG":
         return f"unexpected\n{account(error)}", 1
     return f"unexpected {type(error).__name__}; COACH_LOG_LEVEL=DEBUG says where", 1
@@ -162,9 +165,9 @@ def migrate(
     ] = None,
 ) -> None:
     """Bring the database's schema to what this version needs."""
-    from agent.settings import Need
+    from agent.settings import Need, secret
 
-    url = _database_url(_settings(Need.DATABASE))
+    url = secret(_settings(Need.DATABASE).database_url)
     from persistence import migrate as migration
 
     migration.upgrade(url)
@@ -279,20 +282,15 @@ def _with_database(use: Callable[[AsyncConnection[Any]], Awaitable[Outcome]]) ->
 @asynccontextmanager
 async def _connection() -> AsyncIterator[AsyncConnection[Any]]:
     """Connect to DATABASE_URL, else to the Postgres of this checkout's running `coach up`."""
-    from agent.local import up as everything
-    from agent.settings import Need
+    from agent.local import running
+    from agent.settings import Need, secret
     from persistence import database
 
-    settings = _settings()
-    own = None if settings.database_url else everything.running_database_url()
-    url = own or _database_url(_settings(Need.DATABASE))
+    own = None if _settings().database_url else running.database_url(Path.cwd())
+    url = own or secret(_settings(Need.DATABASE).database_url)
     with database.translated():
         async with await database.connect(url, "cli") as db:
             yield db
-
-
-def _database_url(settings: Settings) -> str:
-    return settings.database_url.get_secret_value() if settings.database_url else ""
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What other commands of this checkout may know of its running `coach up`.
 
 It is in a file of the state folder that only the owner can read, and counts only while the folder's
-lock is held: a killed `coach up` leaves the file, not the lock.
+lock is held: a killed `coach up` leaves the file, not the lock. Nothing here needs what `coach up`
+brings along: the production image has this module, too.
 """
 
 from __future__ import annotations
@@ -53,3 +54,9 @@ def find(checkout: Path) -> Running | None:
         return Running(**json.loads((folder / FILE_NAME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def database_url(checkout: Path) -> str | None:
+    """Return the database of the `coach up` that runs in `checkout`, None without one."""
+    found = find(checkout)
+    return found.database_url if found else None

