@@ -16,7 +16,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from agent.api.errors import ApiError
-from agent.settings import Settings
+from agent.settings import Settings, secret
 from persistence import database
 from persistence.keys import Key
 
@@ -43,28 +43,26 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
     Raises DatabaseUnavailableError, or SchemaOutdatedError on a schema that is not this version's.
     """
     await require_current_schema(settings)
-    async with database.pool(_url(settings), "api") as pool, _livekit_client(settings) as client:
+    async with (
+        database.pool(secret(settings.database_url), "api") as pool,
+        _livekit_client(settings) as client,
+    ):
         yield Resources(settings, pool, client)
 
 
 async def require_current_schema(settings: Settings) -> None:
     """Raise SchemaOutdatedError unless the database is this version's."""
     with database.translated():
-        async with await database.connect(_url(settings), "api") as db:
+        async with await database.connect(secret(settings.database_url), "api") as db:
             await database.require_current_schema(db)
-
-
-def _url(settings: Settings) -> str:
-    return settings.database_url.get_secret_value() if settings.database_url else ""
 
 
 @asynccontextmanager
 async def _livekit_client(settings: Settings) -> AsyncIterator[livekit.LiveKitAPI]:
-    secret = settings.livekit_api_secret
     client = livekit.LiveKitAPI(
         settings.livekit_url,
         settings.livekit_api_key,
-        secret.get_secret_value() if secret else None,
+        secret(settings.livekit_api_secret),
         timeout=aiohttp.ClientTimeout(total=LIVEKIT_SECONDS),
     )
     async with client:

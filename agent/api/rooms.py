@@ -12,19 +12,17 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
-from livekit.api import CreateRoomRequest, RoomAgentDispatch
+from livekit.api import CreateRoomRequest
 from pydantic import Field, JsonValue
 
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
 from agent.api.resources import Connection, Resources, The, connection, livekit_answers
 from agent.api.shapes import Name, Shape, example
+from agent.tickets import room_configuration
 from persistence import appointments
 
 router = APIRouter(prefix="/api/rooms", tags=["rooms"])
-
-EMPTY_SECONDS = 600
-"""How long a room waits for its first participant: as long as a token lives."""
 
 _WANTED: JsonValue = {"roomName": "demo"}
 _MADE: JsonValue = {
@@ -101,8 +99,8 @@ async def _appointed(db: Connection, appointment: UUID, asked: str | None, name:
 
 
 async def _make(resources: Resources, name: str) -> str:
-    dispatch = RoomAgentDispatch(agent_name=resources.settings.agent_name)
-    wanted = CreateRoomRequest(name=name, empty_timeout=EMPTY_SECONDS, agents=[dispatch])
+    made = room_configuration(resources.settings.agent_name)
+    wanted = CreateRoomRequest(name=name, empty_timeout=made.empty_timeout, agents=made.agents)
     async with livekit_answers():
         return (await resources.livekit.room.create_room(wanted)).sid
 

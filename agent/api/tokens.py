@@ -1,8 +1,7 @@
 """LiveKit's standard token endpoint, as its client SDKs call it.
 
 A caller gets what their key says and nothing that they ask for: who they are, which role, which
-rooms. The agent is dispatched by the room's configuration in the token, which LiveKit applies only
-when the join makes the room: whoever comes first, one agent comes.
+rooms.
 """
 
 from __future__ import annotations
@@ -13,14 +12,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from google.protobuf.json_format import ParseDict, ParseError
-from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from livekit.api import AccessToken, RoomConfiguration
 from pydantic import BaseModel, Field, JsonValue
 
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
 from agent.api.resources import The
 from agent.api.shapes import Name, example
-from agent.settings import Settings
+from agent.settings import Settings, secret
+from agent.tickets import room_configuration, ticket
 from agent.worker.people import person_of
 from persistence.events import Role
 from persistence.keys import Key
@@ -28,7 +28,6 @@ from persistence.keys import Key
 router = APIRouter(prefix="/api/livekit", tags=["rooms"])
 
 LIFETIME = timedelta(minutes=10)
-EMPTY_SECONDS = 600
 
 
 class WantedToken(BaseModel):
@@ -129,35 +128,19 @@ def _refuse_other_room_config(settings: Settings, given: dict[str, Any] | None) 
         wanted = ParseDict(given or {}, RoomConfiguration())
     except (ParseError, RecursionError, ValueError):
         raise ApiError(HTTPStatus.BAD_REQUEST, "room_config is not LiveKit's") from None
-    only_dispatch = RoomConfiguration(agents=[_dispatch(settings)])
+    only_dispatch = RoomConfiguration(agents=room_configuration(settings.agent_name).agents)
     if wanted not in (RoomConfiguration(), only_dispatch):
         raise _forbidden("room_config is this installation's")
 
 
-def _dispatch(settings: Settings) -> RoomAgentDispatch:
-    return RoomAgentDispatch(agent_name=settings.agent_name)
-
-
 def _token(settings: Settings, identity: str, room: str, attributes: dict[str, str]) -> AccessToken:
-    secret = settings.livekit_api_secret
-    grants = VideoGrants(
-        room_join=True,
+    return ticket(
+        AccessToken(settings.livekit_api_key, secret(settings.livekit_api_secret)),
+        identity=identity,
+        attributes=attributes,
         room=room,
-        can_publish=True,
-        can_publish_sources=["microphone"],
-        can_publish_data=True,
-        can_subscribe=True,
-        can_update_own_metadata=False,
-    )
-    config = RoomConfiguration(empty_timeout=EMPTY_SECONDS, agents=[_dispatch(settings)])
-    return (
-        AccessToken(settings.livekit_api_key, secret.get_secret_value() if secret else None)
-        .with_identity(identity)
-        .with_ttl(LIFETIME)
-        .with_grants(grants)
-        .with_attributes(attributes)
-        .with_room_config(config)
-    )
+        agent_name=settings.agent_name,
+    ).with_ttl(LIFETIME)
 
 
 def _websocket_url(settings: Settings) -> str:

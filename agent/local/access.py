@@ -7,17 +7,17 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 
-from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
+from livekit.api import AccessToken
 
 from agent.local import state
 from agent.local.livekit_server import Credentials
+from agent.tickets import ticket
 from persistence import database, keys
 from persistence.keys import NewKey
 
 KEY_FILE = "api-key"
 SCOPES = ["admin", "client", "internal"]
 TOKEN_LIFETIME = timedelta(days=1)
-EMPTY_SECONDS = 600
 CLIENT = "client-you"
 
 
@@ -28,17 +28,14 @@ def room_name() -> str:
 
 def client_token(credentials: Credentials, room: str, agent_name: str) -> str:
     """Return a token with which a client joins `room`; whoever makes the room calls the agent."""
-    grants = VideoGrants(room_join=True, room=room, can_update_own_metadata=False)
-    dispatch = RoomAgentDispatch(agent_name=agent_name)
-    return (
-        AccessToken(credentials.key, credentials.secret)
-        .with_identity(CLIENT)
-        .with_attributes({"role": "client"})
-        .with_ttl(TOKEN_LIFETIME)
-        .with_grants(grants)
-        .with_room_config(RoomConfiguration(empty_timeout=EMPTY_SECONDS, agents=[dispatch]))
-        .to_jwt()
+    token = ticket(
+        AccessToken(credentials.key, credentials.secret),
+        identity=CLIENT,
+        attributes={"role": "client"},
+        room=room,
+        agent_name=agent_name,
     )
+    return token.with_ttl(TOKEN_LIFETIME).to_jwt()
 
 
 def api_key(folder: Path, database_url: str) -> str:

@@ -18,7 +18,7 @@ from agent.local.postgres import Postgres
 from agent.local.processes import Child, ChildDiedError, Children
 from agent.local.screen import Screen
 from agent.local.supervision import Supervision
-from agent.settings import Settings
+from agent.settings import Settings, secret
 from persistence import migrate
 
 WORKER_STOP_SECONDS = 120.0
@@ -199,9 +199,8 @@ class Machine:
     def livekit_credentials(self) -> Credentials:
         if self._livekit is not None:
             return self._livekit.credentials
-        secret = self.settings.livekit_api_secret
-        given = secret.get_secret_value() if secret else ""
-        return Credentials(self.settings.livekit_api_key or "", given)
+        given = self.settings
+        return Credentials(given.livekit_api_key or "", secret(given.livekit_api_secret))
 
     def _built_livekit(self) -> Path:
         self.screen.note("LiveKit", f"building {livekit_server.VERSION}, once for this machine")

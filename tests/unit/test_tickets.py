@@ -1,0 +1,27 @@
+"""The token that `coach up` prints: for its room, and for nothing else."""
+
+from __future__ import annotations
+
+import jwt
+
+from agent.local import access
+from agent.local.livekit_server import Credentials
+
+CREDENTIALS = Credentials("key", "secret" * 8)
+
+
+def test_the_token_of_coach_up_opens_one_room_to_one_who_speaks_and_listens() -> None:
+    token = access.client_token(CREDENTIALS, "demo", "voice-coach")
+    claims = jwt.decode(token, CREDENTIALS.secret, algorithms=["HS256"])
+    assert claims["video"] == {
+        "roomJoin": True,
+        "room": "demo",
+        "canPublish": True,
+        "canPublishSources": ["microphone"],
+        "canPublishData": True,
+        "canSubscribe": True,
+        "canUpdateOwnMetadata": False,
+    }
+    assert claims["exp"] - claims["nbf"] == access.TOKEN_LIFETIME.total_seconds()
+    assert claims["sub"] == access.CLIENT
+    assert claims["roomConfig"]["agents"] == [{"agentName": "voice-coach"}]
