@@ -32,6 +32,7 @@ USER coach
 # Mount a volume here where the journal should outlive the container.
 WORKDIR /var/lib/voice-coach
 STOPSIGNAL SIGTERM
+# The worker's. Run `coach api` (with COACH_API_HOST=0.0.0.0) and `coach jobs` with --no-healthcheck.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
   CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8081/', timeout=4)"]
 CMD ["coach", "start"]
