@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from livekit import rtc
@@ -81,12 +82,18 @@ def another_agent(room: rtc.Room, agent_name: str) -> bool:
     """Return whether this job is one too many: another agent of ours has the room.
 
     A room can be dispatched twice (`lone_clients`, two callers at once). Whoever finds an agent at
-    work leaves; of two that come at once, the one with the smaller identity stays.
+    work leaves, or one that was there first. Not every agent looks again when another one comes,
+    so the order has to be one that holds whenever each of them looks: that of joining.
     """
     return any(
         ATTRIBUTE_AGENT_STATE in other.attributes
-        or other.identity < room.local_participant.identity
+        or _arrival(other) < _arrival(room.local_participant)
         for other in room.remote_participants.values()
         if other.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
         and other.attributes.get(ATTRIBUTE_AGENT_NAME, agent_name) == agent_name
     )
+
+
+def _arrival(agent: rtc.Participant) -> tuple[float, str]:
+    """Return when an agent joined by the server's clock (ms); the identity breaks a tie."""
+    return (agent.joined_at.timestamp() if agent.joined_at else math.inf, agent.identity)
