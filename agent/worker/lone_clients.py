@@ -97,14 +97,22 @@ class LoneClients:
     async def _call_agent(self, name: str, *, waited: float) -> None:
         stale = await self._dispatches(name)
         metadata = stale[-1].metadata if stale else ""
-        for dispatch in stale:
-            await self.livekit.agent_dispatch.delete_dispatch(dispatch.id, name)
+        # the new one first: a room that has none is not ours to look after
         await self.livekit.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(agent_name=self.agent_name, room=name, metadata=metadata)
         )
         self._since[name] = time.monotonic()
         self._calls[name] += 1
         log.warning("agent_called_again", waited_seconds=round(waited, 1), reason=why(stale))
+        for dispatch in stale:
+            await self._delete(dispatch.id, name)
+
+    async def _delete(self, dispatch_id: str, room: str) -> None:
+        try:
+            await self.livekit.agent_dispatch.delete_dispatch(dispatch_id, room)
+        except api.TwirpError as error:
+            if error.code != api.TwirpErrorCode.NOT_FOUND:
+                raise  # else another worker was quicker
 
 
 def waits(participants: Collection[ParticipantInfo]) -> bool:
