@@ -91,16 +91,18 @@ def claim(journal_dir: Path, explicit: Path | None = None) -> WorkerFolder:
         raise JournalUnusableError(f"the journal folder {given} cannot be used: {why}") from error
 
 
-def orphans(journal_dir: Path, own: WorkerFolder) -> list[WorkerFolder]:
-    """Claim every other folder that has journals and no worker; each is the caller's to close."""
-    found = []
+def orphans(journal_dir: Path, own: WorkerFolder) -> Iterator[WorkerFolder]:
+    """Claim every other folder that has journals and no worker; each is the caller's to close.
+
+    One is claimed when its turn has come: to settle one may take long, or fail.
+    """
     for path in _worker_folders(journal_dir):
-        if path == own.path or not _journals(path):
-            continue
-        with _skipped_if_foreign():
-            if (folder := _try_claim(path, UUID(path.name))) is not None:
-                found.append(folder)
-    return found
+        folder = None
+        if path != own.path and _journals(path):
+            with _skipped_if_foreign():
+                folder = _try_claim(path, UUID(path.name))
+        if folder is not None:
+            yield folder
 
 
 def _claim_explicit(path: Path) -> WorkerFolder:

@@ -117,17 +117,17 @@ class Shipper:
         """End the sessions that an earlier worker left here; return how many that were.
 
         Waits for those jobs of it that still run. Needs no database: what it journals is shipped
-        once there is one.
+        once there is one. What the disk refuses is tried again while the shipper runs.
         """
-        left = [stream.path for stream in self._streams if stream.left_behind]
+        left = [stream for stream in self._streams if stream.left_behind]
         ended = 0
         while left:
             running = []
-            for path in left:
-                if is_locked(path):
-                    running.append(path)
+            for stream in left:
+                if _job_runs(stream):
+                    running.append(stream)
                 else:
-                    ended += await asyncio.to_thread(recover, path, EndReason.WORKER_LOST)
+                    ended += await self._end(stream)
             if left := running:
                 await asyncio.sleep(self._poll_seconds)
         return ended
@@ -248,16 +248,29 @@ class Shipper:
     async def _end_dead_jobs(self) -> None:
         """Journal the end of sessions whose job is dead: its lock is free, and nothing ended it."""
         for stream in self._streams:
-            if stream.ended or is_locked(stream.path):
-                continue
-            reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
-            try:
-                if await asyncio.to_thread(recover, stream.path, reason):
-                    self._streams.wake([stream.session_id], _now())
-            except OSError as error:
-                log.error(  # noqa: TRY400 where it happened says nothing more
-                    "session_not_recovered", session_id=str(stream.session_id), error=error.errno
-                )
+            if not stream.ended and not _job_runs(stream) and await self._end(stream):
+                self._streams.wake([stream.session_id], _now())
+
+    async def _end(self, stream: Stream) -> bool:
+        """Journal the end of a dead job's session; return whether it is this call that did.
+
+        What the disk refuses holds up nothing else: it is said, and tried again.
+        """
+        reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
+        try:
+            return await asyncio.to_thread(recover, stream.path, reason)
+        except OSError as error:
+            log.error(  # noqa: TRY400 where it happened says nothing more
+                "session_not_recovered", session_id=str(stream.session_id), error=error.errno
+            )
+            return False
+
+
+def _job_runs(stream: Stream) -> bool:
+    try:
+        return is_locked(stream.path)
+    except OSError:
+        return False  # `recover` says what is wrong with it
 
 
 def _pause(failures: int) -> float:

@@ -135,8 +135,21 @@ def test_a_worker_that_never_came_back_is_found_with_its_journals(tmp_path: Path
     (tmp_path / "lost+found").mkdir()
     [orphan] = orphans(tmp_path, own)
     assert (orphan.path, orphan.worker_id) == (left, UUID(left.name))
-    assert orphans(tmp_path, own) == []
+    assert list(orphans(tmp_path, own)) == []
     for folder in (orphan, own, live):
+        folder.close()
+
+
+def test_a_folder_is_claimed_only_when_its_turn_has_come(tmp_path: Path) -> None:
+    """One that fails, or takes its time, keeps the others free for whoever comes."""
+    for name in (uuid4(), uuid4()):
+        (tmp_path / str(name)).mkdir()
+        (tmp_path / str(name) / f"{uuid4()}.journal").touch()
+    own, another = claim(tmp_path, tmp_path / "own"), claim(tmp_path, tmp_path / "another")
+    mine = next(orphans(tmp_path, own))
+    [theirs] = orphans(tmp_path, another)
+    assert mine.path != theirs.path
+    for folder in (mine, theirs, own, another):
         folder.close()
 
 
@@ -179,7 +192,7 @@ async def test_a_job_that_outlives_its_workers_folder_makes_it_anew(tmp_path: Pa
 
 def test_orphans_where_there_is_no_journal_directory_yet(tmp_path: Path) -> None:
     own = claim(tmp_path, tmp_path / "own")
-    assert orphans(tmp_path / "none", own) == []
+    assert list(orphans(tmp_path / "none", own)) == []
     own.close()
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -37,8 +38,9 @@ from shipping import (
 
 from agent.local import postgres, postgres_programs
 from persistence import migrate
+from persistence import shipper as shippers
 from persistence.events import EndReason, Role, Segment
-from persistence.journal import JournalWriter
+from persistence.journal import JournalWriter, is_locked, recover
 from persistence.journal.lines import encode
 from persistence.passages import Db
 from persistence.shipper import Shipper
@@ -268,6 +270,56 @@ async def test_recovery_needs_no_database(tmp_path: Path) -> None:
     shipper = Shipper([tmp_path], "postgresql://nobody@/x?host=/nonexistent", uuid4(), nothing)
     assert await shipper.recover_folder() == 1
     assert shipper.status().unshipped == 2
+
+
+async def test_a_journal_that_the_disk_lets_nobody_end_holds_up_no_other(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk at the start: the worker comes up, ships what it can, and ends it later."""
+    stuck, other = journal(tmp_path, [started()]), journal(tmp_path, [started()])
+    full = True
+
+    def recovered(path: Path, reason: EndReason) -> bool:
+        if full and path.stem == str(stuck):
+            raise OSError(errno.ENOSPC, "full")
+        return recover(path, reason)
+
+    monkeypatch.setattr(shippers, "recover", recovered)
+    monkeypatch.setattr(shippers, "_DEAD_JOBS_SECONDS", 0.05)
+    async with shipping(database_url, tmp_path) as shipper:
+        assert await shipper.recover_folder() == 1
+        await until(lambda: stored(database_url, id=other, status="cancelled"))
+        await until(lambda: stored(database_url, id=stuck, status="active"))
+        full = False
+        await until(lambda: stored(database_url, id=stuck, end_reason="worker_lost"))
+
+
+async def test_a_journal_that_may_not_be_opened_holds_up_no_other(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be another user's: a console that was run as root in this folder."""
+    foreign = journal(tmp_path, [started()])
+
+    def locked(path: Path) -> bool:
+        if path.stem == str(foreign):
+            raise PermissionError(errno.EACCES, "not yours")
+        return is_locked(path)
+
+    monkeypatch.setattr(shippers, "is_locked", locked)
+    monkeypatch.setattr(shippers, "recover", recover_unless(foreign))
+    mine = journal(tmp_path, [started(), ended()])
+    async with shipping(database_url, tmp_path) as shipper:
+        assert await shipper.recover_folder() == 0
+        await until(lambda: stored(database_url, id=mine, status="completed"))
+
+
+def recover_unless(foreign: UUID) -> Callable[[Path, EndReason], bool]:
+    def recovered(path: Path, reason: EndReason) -> bool:
+        if path.stem == str(foreign):
+            raise PermissionError(errno.EACCES, "not yours")
+        return recover(path, reason)
+
+    return recovered
 
 
 async def test_a_torn_tail_is_counted_and_the_rest_is_stored(
