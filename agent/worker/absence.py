@@ -11,7 +11,7 @@ import asyncio
 from livekit import rtc
 from livekit.agents import JobContext
 
-from agent.worker.ending import ROOM_GONE, Ending
+from agent.worker.ending import ROOM_ENDS, Ending
 from agent.worker.presence import Arrival
 from agent.worker.scribe import Scribe
 from persistence.events import EndReason
@@ -53,8 +53,8 @@ class Absence:
         reason = participant.disconnect_reason
         if reason in LEFT_ON_PURPOSE:
             self._ending.end(EndReason.CLIENT_LEFT)
-        elif reason in ROOM_GONE:
-            self._ending.end(EndReason.ROOM_DELETED)
+        elif reason is not None and reason in ROOM_ENDS:
+            self._ending.end(ROOM_ENDS[reason])
         else:
             self._lose()
 

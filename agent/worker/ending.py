@@ -8,6 +8,7 @@ framework's own reason says nothing, so whatever was not ended here was ended by
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 from livekit import rtc
@@ -19,13 +20,21 @@ from persistence.events import EndReason
 
 log = structlog.get_logger("coach.ending")
 
-ROOM_GONE = frozenset({rtc.DisconnectReason.ROOM_DELETED, rtc.DisconnectReason.ROOM_CLOSED})
+ROOM_ENDS: Mapping[rtc.DisconnectReason.ValueType, EndReason] = {
+    rtc.DisconnectReason.ROOM_DELETED: EndReason.ROOM_DELETED,
+    # LiveKit closes a room by itself a while after the last person has left it
+    rtc.DisconnectReason.ROOM_CLOSED: EndReason.CLIENT_LEFT,
+}
+"""What a room that is gone says of its session's end."""
 
 TRANSCRIPT_SECONDS = 1.0
 """How long a closing Realtime session waits for transcripts that its provider owes."""
 
 SETTLED_SECONDS = 0.05
 """How long a closing voice waits for a final text when nothing was being said."""
+
+CLOSE_SECONDS = 15.0
+"""How long a voice may take to close; the session ends without it after that."""
 
 
 class Ending:
@@ -60,7 +69,8 @@ class Ending:
 
     async def _close_voice(self) -> None:
         await self._in_flight.paid(TRANSCRIPT_SECONDS)
-        await self._voice.aclose()
+        async with asyncio.timeout(CLOSE_SECONDS):  # the framework itself sets no limit here
+            await self._voice.aclose()
 
     async def voice_started(self) -> None:
         """Take note that the voice has started: a session that ended before it did closes it."""
@@ -76,7 +86,7 @@ class Ending:
     def _room_lost(self, reason: rtc.DisconnectReason.ValueType) -> None:
         # the framework closes the voice by itself now: only the reason is missing
         if self._reason is None:
-            self._reason = EndReason.ROOM_DELETED if reason in ROOM_GONE else EndReason.ERROR
+            self._reason = ROOM_ENDS.get(reason, EndReason.ERROR)
 
     def _closed(self, event: CloseEvent) -> None:
         if self._reason is None:
@@ -88,5 +98,6 @@ class Ending:
     def _close_failed(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("close_failed", error=type(error).__name__)
+            self._scribe.recorder.miss("voice_not_closed")
             self.journal_end()
             self._ctx.shutdown(EndReason.ERROR)

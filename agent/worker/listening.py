@@ -89,6 +89,7 @@ class SpeechInFlight:
     def __init__(self, scribe: Scribe) -> None:
         self._scribe = scribe
         self._interim = False
+        self._uncommitted = False
         self._speaking = False
         self._realtime = False
         self._owed: set[str] = set()
@@ -102,11 +103,16 @@ class SpeechInFlight:
         def _transcribed(event: UserInputTranscribedEvent) -> None:
             self._interim = not event.is_final and bool(event.transcript.strip())
 
+        @voice.on("conversation_item_added")
+        def _item_added(event: ConversationItemAddedEvent) -> None:
+            if event.item.type == "message" and event.item.role == "user":
+                self._uncommitted = self._speaking
+
         @voice.on("user_state_changed")
         def _state_changed(event: UserStateChangedEvent) -> None:
             self._speaking = event.new_state == "speaking"
             if self._speaking:
-                self._interim = True
+                self._interim = self._uncommitted = True
 
     def follow_provider(self, realtime: llm.RealtimeSession[Any]) -> None:
         """Follow what a Realtime provider says of the transcripts that it owes."""
@@ -132,8 +138,11 @@ class SpeechInFlight:
 
     @property
     def pending(self) -> bool:
-        """Whether the client is speaking, or has spoken and no final text has come."""
-        return self._speaking or self._interim or bool(self._owed)
+        """Whether the client is speaking, or has spoken and it is not all in a turn.
+
+        A final text is not enough: there may have been a word after it.
+        """
+        return self._speaking or self._interim or self._uncommitted or bool(self._owed)
 
     async def paid(self, within: float) -> None:
         """Wait until a Realtime provider owes no transcript, `within` seconds at most."""
@@ -149,5 +158,6 @@ class SpeechInFlight:
         """
         if self._owed:
             self._scribe.recorder.miss("transcript_pending")
-        if self._speaking and (self._realtime or reason is EndReason.ERROR):
+        failed = reason is EndReason.ERROR
+        if (self._speaking and (self._realtime or failed)) or (self._interim and failed):
             self._scribe.recorder.miss("speech_unfinished")

@@ -1,0 +1,225 @@
+"""How a session ends: once, for its true reason, also where the voice does not play along."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from livekit import rtc
+from livekit.agents import (
+    CloseEvent,
+    CloseReason,
+    ConversationItemAddedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    llm,
+)
+
+from agent.worker import ending as endings
+from agent.worker.absence import Absence
+from agent.worker.ending import SETTLED_SECONDS, Ending
+from agent.worker.listening import SpeechInFlight
+from agent.worker.people import Person
+from agent.worker.presence import Arrival
+from agent.worker.recorder import Recorder
+from agent.worker.scribe import Scribe
+from persistence.events import Completeness, Ended, EndReason, Event, Role
+
+CLIENT = Person(Role.CLIENT, "client-7", "7")
+PATIENT = 1.0
+
+
+class Voice(rtc.EventEmitter[str]):
+    """An AgentSession as far as an ending sees it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options = SimpleNamespace(session_close_transcript_timeout=PATIENT)
+        self.stuck = False
+
+    async def aclose(self) -> None:
+        if self.stuck:
+            await asyncio.Event().wait()
+        self.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
+
+    def state(self, new: str) -> None:
+        event = UserStateChangedEvent.model_construct(old_state="listening", new_state=new)
+        self.emit("user_state_changed", event)
+
+    def transcribe(self, text: str, *, final: bool) -> None:
+        event = UserInputTranscribedEvent(transcript=text, is_final=final)
+        self.emit("user_input_transcribed", event)
+
+    def commit(self, text: str) -> None:
+        item = llm.ChatMessage(role="user", content=[text])
+        self.emit("conversation_item_added", ConversationItemAddedEvent(item=item))
+
+
+class Session:
+    """One session's ending, and what it leads to."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.room = rtc.EventEmitter[str]()
+        self.stops: list[str] = []
+        self.stop_asked = asyncio.Event()
+        self.voice = Voice()
+        journal = SimpleNamespace(append=self.events.append, trouble=None)
+        self.scribe = Scribe(Recorder(CLIENT, "en"), cast("Any", journal))
+        self.in_flight = SpeechInFlight(self.scribe)
+        context: Any = SimpleNamespace(room=self.room, shutdown=self.shutdown)
+        self.ending = Ending(context, cast("Any", self.voice), self.scribe, self.in_flight)
+        self.in_flight.follow(cast("Any", self.voice))
+        self.ending.watch()
+
+    @property
+    def end(self) -> Ended:
+        (end,) = [event for event in self.events if isinstance(event, Ended)]
+        return end
+
+    async def stopped(self) -> None:
+        await asyncio.wait_for(self.stop_asked.wait(), 5)
+
+    def shutdown(self, reason: str) -> None:
+        self.stops.append(reason)
+        self.stop_asked.set()
+
+
+@pytest.fixture
+async def session() -> Session:
+    return Session()
+
+
+async def test_a_session_ends_once_and_the_first_reason_counts(session: Session) -> None:
+    session.ending.end(EndReason.CLIENT_LEFT)
+    session.ending.end(EndReason.MAX_DURATION)
+    await session.stopped()
+    session.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
+    session.ending.journal_end()
+    assert session.end.reason is EndReason.CLIENT_LEFT
+    assert session.end.receipt.completeness is Completeness.COMPLETE
+    assert session.stops == [EndReason.CLIENT_LEFT]
+
+
+async def test_a_voice_that_never_closes_does_not_keep_its_session_open(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The receipt says that the last words may be missing."""
+    monkeypatch.setattr(endings, "CLOSE_SECONDS", 0.01)
+    session.voice.stuck = True
+    session.ending.end(EndReason.CLIENT_LEFT)
+    await session.stopped()
+    assert session.end.reason is EndReason.CLIENT_LEFT
+    assert session.end.receipt.completeness is Completeness.PARTIAL
+    assert session.end.receipt.reason == "voice_not_closed"
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (rtc.DisconnectReason.ROOM_DELETED, EndReason.ROOM_DELETED),
+        (rtc.DisconnectReason.ROOM_CLOSED, EndReason.CLIENT_LEFT),
+        (rtc.DisconnectReason.STATE_MISMATCH, EndReason.ERROR),
+    ],
+)
+async def test_a_room_that_goes_says_why(
+    session: Session, reason: rtc.DisconnectReason.ValueType, expected: EndReason
+) -> None:
+    """LiveKit closes a room when everybody has left it: nobody deleted that one."""
+    session.room.emit("disconnected", reason)
+    await session.voice.aclose()
+    assert session.end.reason is expected
+
+
+async def test_a_voice_that_closes_without_being_asked_was_stopped_by_the_worker(
+    session: Session,
+) -> None:
+    await session.voice.aclose()
+    assert session.end.reason is EndReason.WORKER_SHUTDOWN
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        (rtc.DisconnectReason.CLIENT_INITIATED, EndReason.CLIENT_LEFT),
+        (rtc.DisconnectReason.USER_REJECTED, EndReason.CLIENT_LEFT),
+        (rtc.DisconnectReason.ROOM_DELETED, EndReason.ROOM_DELETED),
+        (rtc.DisconnectReason.CONNECTION_TIMEOUT, None),
+    ],
+)
+async def test_who_leaves_on_purpose_ends_the_session_and_who_drops_out_does_not(
+    session: Session, reason: rtc.DisconnectReason.ValueType, expected: EndReason | None
+) -> None:
+    watched(session)
+    session.room.emit("participant_disconnected", participant(disconnect_reason=reason))
+    await asyncio.sleep(0.02)
+    assert bool(session.stops) == (expected is not None)
+    assert expected is None or session.end.reason is expected
+
+
+async def test_somebody_else_who_leaves_ends_nothing(session: Session) -> None:
+    watched(session)
+    other = participant("client-8", disconnect_reason=rtc.DisconnectReason.CLIENT_INITIATED)
+    session.room.emit("participant_disconnected", other)
+    await asyncio.sleep(0.02)
+    assert (session.stops, session.events) == ([], [])
+
+
+async def test_a_client_who_comes_back_within_the_grace_time_goes_on(session: Session) -> None:
+    watched(session, grace_seconds=0.05)
+    lost = participant(disconnect_reason=rtc.DisconnectReason.CONNECTION_TIMEOUT)
+    session.room.emit("participant_disconnected", lost)
+    session.room.emit("participant_connected", participant())
+    await asyncio.sleep(0.1)
+    assert session.stops == []
+    session.room.emit("participant_disconnected", lost)
+    await session.stopped()
+    assert session.end.reason is EndReason.CLIENT_LEFT
+
+
+async def test_a_close_is_quick_only_once_all_that_was_said_is_in_a_turn(session: Session) -> None:
+    """A final text may be followed by one more word: the turn says that it was the last."""
+    voice = session.voice
+    voice.state("speaking")
+    voice.transcribe("I sleep badly", final=True)
+    voice.state("listening")
+    assert session.in_flight.pending
+    voice.commit("I sleep badly")
+    assert not session.in_flight.pending
+    session.ending.end(EndReason.CLIENT_LEFT)
+    assert voice.options.session_close_transcript_timeout == SETTLED_SECONDS
+
+
+async def test_a_close_waits_for_the_word_after_the_last_final_text(session: Session) -> None:
+    voice = session.voice
+    voice.state("speaking")
+    voice.transcribe("I sleep badly", final=True)
+    voice.state("listening")
+    session.ending.end(EndReason.CLIENT_LEFT)
+    assert voice.options.session_close_transcript_timeout == PATIENT
+
+
+async def test_words_whose_final_text_a_broken_voice_never_gave_make_the_receipt_partial(
+    session: Session,
+) -> None:
+    """A voice that closes with an error makes no turn of what it had of them."""
+    session.voice.state("speaking")
+    session.voice.transcribe("I sleep", final=False)
+    session.voice.state("listening")
+    session.voice.emit("close", CloseEvent(reason=CloseReason.ERROR))
+    assert session.end.receipt.reason == "speech_unfinished"
+
+
+def watched(session: Session, grace_seconds: float = 60) -> None:
+    """Let the client be there, and an absence be noticed."""
+    room: Any = session.room
+    room.remote_participants = {"client-7": participant()}
+    absence = Absence(session.ending, session.scribe, grace_seconds=grace_seconds)
+    context: Any = SimpleNamespace(room=room, is_fake_job=lambda: False)
+    absence.watch(context, Arrival("client-7", CLIENT))
+
+
+def participant(identity: str = "client-7", **more: Any) -> Any:
+    return SimpleNamespace(identity=identity, **more)
