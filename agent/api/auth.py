@@ -61,7 +61,8 @@ async def _caller(
     given = bearer.credentials if bearer else api_key
     found = await _known(resources, given or internal_key or "")
     if found is None:
-        details = "this key is unknown, expired or revoked" if given else "this route needs a key"
+        sent = given or internal_key
+        details = "this key is unknown, expired or revoked" if sent else "this route needs a key"
         raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
     if not given:
         found = replace(found, scopes=[s for s in found.scopes if s == Scope.INTERNAL])

@@ -38,6 +38,8 @@ async def test_no_key_and_an_unknown_one_are_401(api: Api) -> None:
         assert answer.status_code == 401, headers
         assert answer.json()["error"] == "unauthorized"
         assert answer.headers["www-authenticate"] == "Bearer"
+        sent = any(keys.PREFIX in value.lower() for value in headers.values())
+        assert ("unknown" in answer.json()["details"]) is sent
 
 
 async def test_a_revoked_key_is_401_at_once(api: Api) -> None:
