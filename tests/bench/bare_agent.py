@@ -81,12 +81,14 @@ def server() -> AgentServer:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    serving = asyncio.create_task(server().run())
+    bare = server()
+    serving = asyncio.create_task(bare.run())
     asked = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, asked.set)
     stopping = asyncio.create_task(asked.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    serving.cancel()
+    await bare.aclose()
+    await serving
 
 
 if __name__ == "__main__":

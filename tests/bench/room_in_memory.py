@@ -9,7 +9,7 @@ import asyncio
 import time
 
 from livekit import rtc
-from livekit.agents import AgentSession
+from livekit.agents import Agent, AgentSession
 from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
@@ -81,13 +81,20 @@ class RoomInMemory:
         voice.output.audio = captions.audio_output
         voice.output.transcription = captions.text_output
 
+    async def start(self, agent: Agent) -> None:
+        """Start the voice with `agent`, and hear its greeting out."""
+        greeted = self._await_sound()
+        await self._voice.start(agent, record=False)
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await greeted
+            await self.listening()
+
     async def answer(self, pcm: bytes) -> float:
         """Speak `pcm`; return the seconds from its end to the first frame of the answer.
 
         Returns when the voice listens again.
         """
-        answered: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._loudspeaker.began = answered
+        answered = self._await_sound()
         for start in range(0, len(pcm), 2 * SAMPLES):
             self._microphone.put(pcm[start : start + 2 * SAMPLES])
             await asyncio.sleep(FRAME_SECONDS / HASTE)
@@ -112,6 +119,11 @@ class RoomInMemory:
             await changed.wait()
             changed.clear()
         self._voice.off("agent_state_changed", handler)
+
+    def _await_sound(self) -> asyncio.Future[float]:
+        """Return what will hold the time (`perf_counter`) of the next answer's first frame."""
+        self._loudspeaker.began = asyncio.get_running_loop().create_future()
+        return self._loudspeaker.began
 
     async def _keep_silent_until(self, answered: asyncio.Future[float], since: float) -> None:
         """Put silence at its own pace, by a clock that does not drift."""

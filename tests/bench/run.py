@@ -25,7 +25,7 @@ from rich.table import Table
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS), str(TESTS / "acceptance")]
 
-from results import Bench, Result  # noqa: E402
+from results import Bench, Result, Row  # noqa: E402
 
 from agent import logs  # noqa: E402
 from agent.settings import Settings, load  # noqa: E402
@@ -47,12 +47,22 @@ def main() -> None:
     data: dict[str, Any] = {"machine": _machine(), "quick": asked.quick}
     for name in asked.figures or FIGURES:
         began = time.monotonic()
-        measured[name] = _measure(name, quick=asked.quick)
+        try:
+            measured[name] = _measure(name, quick=asked.quick)
+        except Exception as error:  # noqa: BLE001 what is wrong with one figure is said, and the others measured
+            measured[name] = Result(
+                [Row("not measured", _described(error))], {"error": _described(error)}
+            )
         data[name] = {**measured[name].data, "tookSeconds": round(time.monotonic() - began, 1)}
         screen.print(f"{name}: measured in {data[name]['tookSeconds']:.0f} s")
     Console().print(_table(measured))
     if asked.json:
         asked.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    sys.exit(any("error" in result.data for result in measured.values()))
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _arguments() -> argparse.Namespace:
