@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+import prompts
+
 
 class Pipeline(StrEnum):
     """How a session hears, thinks and speaks."""
@@ -128,6 +130,13 @@ class Settings(BaseSettings):
     # what it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "json"
+
+    @field_validator("prompt")
+    @classmethod
+    def _known_prompt(cls, value: str) -> str:
+        if value not in prompts.names():
+            raise ValueError(f"there is no such prompt; there are {', '.join(prompts.names())}")
+        return value
 
     @field_validator("livekit_url")
     @classmethod

@@ -123,15 +123,16 @@ class CoachJob:
             job_metadata=ctx.job.metadata,
             prompts=prompts.names(),
         )
+        # what a wrong setting may forbid comes before the journal: its file is a session's birth
+        prompt = prompts.load(options.prompt)
+        voice = voices.make_voice(self.settings, options)
         journal = JournalWriter.create(
             self.journal_folder, session_id, max_bytes=self.settings.journal_max_bytes
         )
         scribe = Scribe(Recorder(arrival.person, options.language), journal)
-        voice = voices.make_voice(self.settings, options)
         in_flight = SpeechInFlight(scribe)
         ending = Ending(ctx, voice, scribe, in_flight)
         absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
-        prompt = prompts.load(options.prompt)
         session = CoachSession(
             session_id, arrival.person, options, prompt, voice, scribe, in_flight, ending, absence
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.settings import Pipeline, Settings
+from agent.settings import Pipeline, Settings, SettingsError, load
 from agent.worker.options import SessionOptions, session_options
 
 PROMPTS = ("coach", "greeting")
@@ -54,3 +54,11 @@ def test_malformed_fields_are_ignored_and_the_others_count() -> None:
 @given(metadata=st.text() | st.dictionaries(st.text(), st.text()).map(json.dumps))
 def test_no_metadata_breaks_a_session(metadata: str) -> None:
     assert options(job=metadata, room=metadata).prompt in PROMPTS
+
+
+def test_a_prompt_that_does_not_exist_is_said_at_the_start_and_not_in_every_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COACH_PROMPT", "couch")
+    with pytest.raises(SettingsError, match="COACH_PROMPT is malformed: there is no such prompt"):
+        load()
