@@ -13,11 +13,17 @@ from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, Video
 EMPTY_SECONDS = 600
 """How long a room waits for its first participant: as long as a token of the API lives."""
 
+DEPARTURE_SECONDS = 60
+"""How long a room outlives its last person: longer than a client who dropped out has to come back
+(30 s by default); LiveKit's own 20 s would end the session before."""
+
 
 def room_configuration(agent_name: str) -> RoomConfiguration:
     """Return the configuration of a room to which exactly one agent is called."""
     dispatch = RoomAgentDispatch(agent_name=agent_name)
-    return RoomConfiguration(empty_timeout=EMPTY_SECONDS, agents=[dispatch])
+    return RoomConfiguration(
+        empty_timeout=EMPTY_SECONDS, departure_timeout=DEPARTURE_SECONDS, agents=[dispatch]
+    )
 
 
 def ticket(

@@ -100,7 +100,12 @@ async def _appointed(db: Connection, appointment: UUID, asked: str | None, name:
 
 async def _make(resources: Resources, name: str) -> str:
     made = room_configuration(resources.settings.agent_name)
-    wanted = CreateRoomRequest(name=name, empty_timeout=made.empty_timeout, agents=made.agents)
+    wanted = CreateRoomRequest(
+        name=name,
+        empty_timeout=made.empty_timeout,
+        departure_timeout=made.departure_timeout,
+        agents=made.agents,
+    )
     async with livekit_answers():
         return (await resources.livekit.room.create_room(wanted)).sid
 
