@@ -19,6 +19,7 @@ import uuid_utils.compat as uuids
 
 from agent.worker.people import AI, Person
 from agent.worker.replies import Reply
+from agent.worker.runs import run_of
 from persistence.events import (
     Ended,
     EndReason,
@@ -126,14 +127,14 @@ class Recorder:
     def generated(self, now: datetime, reply_id: str, delta: str) -> list[Event]:
         """Take text that the model made for the reply `reply_id`."""
         events = self._switch_reply(now, reply_id)
-        if self._reply is not None:
-            self._reply.generate(clean_text(delta))
+        if (reply := self._current(reply_id)) is not None:
+            reply.generate(clean_text(delta))
         return events
 
     def heard(self, now: datetime, reply_id: str, delta: str, *, last: bool = False) -> list[Event]:
         """Take text of the reply that has been heard; `last` says that its playing ended."""
         events = self._switch_reply(now, reply_id)
-        reply = self._reply
+        reply = self._current(reply_id)
         if reply is None:
             return events
         if delta:
@@ -192,7 +193,7 @@ class Recorder:
         the turn's. Where none does (a transcript cut off at the close has an interim tail), the
         segments whose text it holds are. Later segments stay pending.
         """
-        first, after = _run_of(text, self._pending)
+        first, after = run_of(text, self._pending)
         dropped, absorbed = self._pending[:first], self._pending[first:after]
         self._pending = self._pending[after:]
         return dropped, absorbed
@@ -206,6 +207,11 @@ class Recorder:
         events = self._finish_reply(now)
         self._reply = Reply(reply_id)
         return events
+
+    def _current(self, reply_id: str) -> Reply | None:
+        """Return the reply that lasts if it is `reply_id`: a late word is no other reply's."""
+        reply = self._reply
+        return reply if reply is not None and reply.reply_id == reply_id else None
 
     def _finish_reply(self, now: datetime) -> list[Event]:
         """End a reply that never became an item: what was heard of it is an interrupted turn."""
@@ -230,35 +236,6 @@ class Recorder:
     def _next_seq(self) -> int:
         self._seq += 1
         return self._seq
-
-
-def _run_of(text: str, pending: list[Segment]) -> tuple[int, int]:
-    """Return the slice of `pending` that makes up `text`; an empty one at 0 if none does."""
-    wanted = text.split()
-    words = [segment.text.split() for segment in pending]
-    for after in range(len(pending), 0, -1):
-        tail: list[str] = []
-        for first in range(after - 1, -1, -1):
-            tail = words[first] + tail
-            if tail == wanted:
-                return first, after
-            if len(tail) > len(wanted):
-                break
-    return _prefix_of(wanted, words)
-
-
-def _prefix_of(wanted: list[str], words: list[list[str]]) -> tuple[int, int]:
-    """Return the longest slice whose words begin `wanted`, the latest of equals."""
-    best = (0, 0)
-    for first in range(len(words)):
-        joined: list[str] = []
-        for after in range(first + 1, len(words) + 1):
-            joined += words[after - 1]
-            if joined != wanted[: len(joined)]:
-                break
-            if after - first >= best[1] - best[0]:
-                best = (first, after)
-    return best
 
 
 def _progress(now: datetime, reply: Reply) -> Progress:

@@ -169,6 +169,16 @@ def test_a_caption_that_trails_its_turn_does_not_make_another(recorder: Recorder
     assert turns(recorder.end(at(3), EndReason.CLIENT_LEFT)) == []
 
 
+def test_a_late_word_of_one_reply_is_not_put_into_the_next(recorder: Recorder) -> None:
+    recorder.heard(at(1), "speech_1", "Good.")
+    recorder.ai_turn(at(2), said("Good.", "x"))
+    recorder.heard(at(3), "speech_2", "And you?")
+    recorder.heard(at(3.1), "speech_1", " Good.", last=True)
+    recorder.generated(at(3.1), "speech_1", " Good.")
+    (turn,) = turns(recorder.end(at(4), EndReason.CLIENT_LEFT))
+    assert (turn.text, turn.generated_text) == ("And you?", None)
+
+
 def test_progress_is_journaled_at_most_every_200_ms_and_at_the_end_of_the_playing(
     recorder: Recorder,
 ) -> None:
