@@ -13,13 +13,14 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from databases import at, fresh_database
+from local_deployment import deployment, served
 from local_livekit import livekit
 from missing import give_up
 
 from agent.local import postgres
 from agent.settings import Settings
 
-__all__ = ["livekit"]
+__all__ = ["deployment", "livekit", "served"]
 
 THE_DEVELOPERS_OWN = re.compile(
     r"(LIVEKIT|OPENAI|DEEPGRAM|COACH|PG)\w*|DATABASE_URL|(HTTPS?|ALL|NO|WSS?|FTP)_PROXY",

@@ -23,7 +23,7 @@ from rich.status import Status
 from rich.table import Table
 
 TESTS = Path(__file__).parents[1]
-sys.path += [str(TESTS), str(TESTS / "acceptance")]
+sys.path.append(str(TESTS))
 
 from results import Bench, Result, Row  # noqa: E402
 

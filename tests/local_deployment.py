@@ -1,4 +1,4 @@
-"""The deployment that acceptance tests run against."""
+"""The deployment that tests of the whole run against; `conftest.py` brings its fixtures."""
 
 from __future__ import annotations
 
