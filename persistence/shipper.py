@@ -79,6 +79,7 @@ class Shipper:
         self._stopping = False
         self._kick = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._ending = asyncio.Lock()
 
     async def run(self) -> None:
         """Ship until `stop` or cancelled."""
@@ -101,17 +102,25 @@ class Shipper:
         self._kick.set()
 
     async def flushed(self, timeout: float) -> int:  # noqa: ASYNC109 no error: an answer
-        """Wait until all is shipped, `timeout` seconds at most; return how many events are not."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while self._streams.unshipped():
-                    self._streams.hurry()
-                    self._quiet.clear()
-                    self._kick.set()
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._quiet.wait(), self._poll_seconds)
-                    await asyncio.sleep(_FLUSH_PAUSE)
-        return self._streams.unshipped()
+        """Wait until all is shipped, `timeout` seconds at most; return how many events are not.
+
+        A session whose job is dead has an end to be shipped, also if the job died just now.
+        """
+        deadline = _now() + timeout
+        while left := self._streams.unshipped() or await self._left_by_the_dead():
+            if (rest := deadline - _now()) <= 0:
+                break
+            self._streams.hurry()
+            self._quiet.clear()
+            self._kick.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), min(rest, self._poll_seconds))
+            await asyncio.sleep(_FLUSH_PAUSE)
+        return left
+
+    def open_sessions(self) -> int:
+        """Return how many sessions on disk have no end in Postgres."""
+        return sum(not stream.ended for stream in self._streams)
 
     async def recover_folder(self) -> int:
         """End the sessions that an earlier worker left here; return how many that were.
@@ -245,11 +254,18 @@ class Shipper:
                 await self._kick.wait()
         self._kick.clear()
 
+    async def _left_by_the_dead(self) -> int:
+        """End what dead jobs left unended; return how many events are to be shipped for it."""
+        self._streams.scan(_now())
+        await self._end_dead_jobs()
+        return self._streams.unshipped()
+
     async def _end_dead_jobs(self) -> None:
         """Journal the end of sessions whose job is dead: its lock is free, and nothing ended it."""
-        for stream in self._streams:
-            if not stream.ended and not _job_runs(stream) and await self._end(stream):
-                self._streams.wake([stream.session_id], _now())
+        async with self._ending:  # a lock that is taken to end a session looks like its job's
+            for stream in self._streams:
+                if not stream.ended and not _job_runs(stream) and await self._end(stream):
+                    self._streams.wake([stream.session_id], _now())
 
     async def _end(self, stream: Stream) -> bool:
         """Journal the end of a dead job's session; return whether it is this call that did.

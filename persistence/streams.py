@@ -247,13 +247,13 @@ class Streams:
 
 def _journals(folder: Path) -> list[tuple[Path, int]]:
     """Return the journals in `folder` with their sizes in bytes."""
+    found = []
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        return [
-            (Path(entry.path), entry.stat().st_size)
-            for entry in entries
-            if entry.name.endswith(".journal")
-        ]
-    return []
+        for entry in entries:
+            if entry.name.endswith(".journal"):
+                with contextlib.suppress(FileNotFoundError):  # this one is gone, the others are not
+                    found.append((Path(entry.path), entry.stat().st_size))
+    return found
 
 
 def _lines_after(path: Path, offset: int) -> int:

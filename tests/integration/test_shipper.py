@@ -246,6 +246,23 @@ async def test_a_dead_job_under_a_live_worker_is_ended_as_an_error(
     assert session["completeness"] == "recovered"
 
 
+async def test_a_job_that_died_a_moment_ago_is_ended_before_all_counts_as_shipped(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that stops asks but once: what is not ended then stays open."""
+    monkeypatch.setattr(shippers, "_DEAD_JOBS_SECONDS", 3600)
+    async with shipping(database_url, tmp_path) as shipper:
+        dying = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
+        dying.append(started())
+        assert await dying.durable(10)
+        assert await shipper.flushed(10) == 0
+        assert (shipper.open_sessions(), stored(database_url)[0]["status"]) == (1, "active")
+        await asyncio.to_thread(dying.close, 10)
+        assert await shipper.flushed(10) == 0
+        assert shipper.open_sessions() == 0
+    assert stored(database_url)[0]["end_reason"] == "error"
+
+
 async def test_a_restart_ends_what_the_worker_left_and_waits_for_its_running_jobs(
     database_url: str, tmp_path: Path
 ) -> None:
