@@ -1,4 +1,4 @@
-"""What is known of the system's health: leases, reported sync runs, and recorded checks."""
+"""What is known of the system's health: leases, and recorded checks."""
 
 from __future__ import annotations
 
@@ -33,12 +33,6 @@ class Workers:
 
 
 @dataclass(frozen=True, slots=True)
-class LastSync:
-    finished_at: datetime
-    success: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Day:
     mostly_down: bool
     """Whether one of the services was down in more than half of its checks."""
@@ -62,16 +56,6 @@ async def workers(db: Connection) -> Workers:
     async with db.cursor(row_factory=class_row(Workers)) as cursor:
         found = await (await cursor.execute(query)).fetchone()
     return found or Workers(alive=0, lost=0)
-
-
-async def last_sync(db: Connection, system: str) -> LastSync | None:
-    """Return the latest synchronisation that `system` reported."""
-    query = """
-        SELECT finished_at, success FROM sync_runs WHERE system = %s
-        ORDER BY finished_at DESC LIMIT 1
-    """
-    async with db.cursor(row_factory=class_row(LastSync)) as cursor:
-        return await (await cursor.execute(query, (system,))).fetchone()
 
 
 async def record(db: Connection, checks: Iterable[Check]) -> None:

@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from persistence.events import transcript_sha256
+from persistence.paging import Position
 
 Connection = AsyncConnection[Any]
 
@@ -27,14 +28,6 @@ class Filters:
     """Not included."""
     text: str | None = None
     """Somewhere in what was said, any case."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The last session of a page; the next page begins behind it."""
-
-    started_at: datetime
-    id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +134,7 @@ async def page(
     where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
     values |= {"pattern": _pattern(filters.text or ""), "limit": limit}
     if after is not None:
-        values |= {"after_started_at": after.started_at, "after_id": after.id}
+        values |= {"after_started_at": after.at, "after_id": after.id}
     del values["after"]
     query = f"{_SESSION} {where} ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s"
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:

@@ -10,7 +10,17 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
-from agent.api import errors, health, resources, rooms, tokens, transcripts
+from agent.api import (
+    errors,
+    figures,
+    health,
+    resources,
+    rooms,
+    sync_runs,
+    tokens,
+    transcripts,
+    users,
+)
 from agent.api.edge import Edge
 from agent.settings import Settings
 from agent.worker.background import running
@@ -40,7 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
-    for topic in (health, transcripts, rooms, tokens):
+    for topic in (health, figures, transcripts, users, rooms, tokens, sync_runs):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)
     app.add_middleware(Edge)

@@ -23,7 +23,7 @@ from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
 from agent.api.resources import Resources, The, connection, livekit_answers
 from agent.api.shapes import Shape, Time, example
-from persistence import health
+from persistence import health, sync_runs
 from persistence.errors import PersistenceError
 from persistence.health import Check
 
@@ -186,7 +186,7 @@ async def _workers(resources: Resources) -> Status:
 async def _skool(resources: Resources) -> Status:
     """Judge by the last reported run; an installation that has no such system is degraded."""
     async with connection(resources) as db:
-        last = await health.last_sync(db, SYNC_SYSTEM)
+        last = await sync_runs.last(db, SYNC_SYSTEM)
     if last is None:
         return "degraded"
     return "healthy" if last.success else "down"

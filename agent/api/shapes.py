@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -20,13 +17,13 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from persistence.events import clean_text
-from persistence.transcripts import Position
 
 MAX_BODY_BYTES = 64 * 1024
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 200
 MAX_TEXT_LENGTH = 500
 MAX_NAME_LENGTH = 128
+CLOCKS_DIFFER = timedelta(minutes=5)
 
 SessionStatus = Literal["active", "completed", "cancelled"]
 
@@ -72,10 +69,17 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 """No session is outside, and no conversion between zones overflows inside."""
 
 
-def _in_utc(moment: datetime) -> datetime:
+def in_utc(moment: datetime) -> datetime:
     """Take a time without a zone as UTC, and one before or after all sessions as just that."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return min(max(aware, _EARLIEST), _LATEST)
+
+
+def of_the_past(moment: datetime) -> datetime:
+    """Return `moment`; raises ValueError if it is to come, clocks that differ a little allowed."""
+    if moment > datetime.now(UTC) + CLOCKS_DIFFER:
+        raise ValueError("is in the future")
+    return moment
 
 
 QueryText = Annotated[
@@ -87,32 +91,7 @@ Name = Annotated[
     AfterValidator(_storable),
     AfterValidator(_printable),
 ]
-GivenTime = Annotated[datetime, AfterValidator(_in_utc)]
-
-
-def cursor_of(position: Position) -> str:
-    """Return a place in a list as an opaque query parameter."""
-    plain = f"{position.started_at.isoformat()} {position.id}"
-    return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
-
-
-def position_of(cursor: str) -> Position:
-    """Return the place that `cursor_of` wrote; raises ValueError for anything else."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        started_at, session_id = base64.urlsafe_b64decode(padded.encode()).decode().split(" ")
-        position = Position(datetime.fromisoformat(started_at), UUID(session_id))
-    except (binascii.Error, UnicodeError, ValueError):
-        raise ValueError("is not one that a Link header gave") from None
-    if position.started_at.tzinfo is None:
-        raise ValueError("is not one that a Link header gave")
-    return Position(_in_utc(position.started_at), position.id)
-
-
-def checked_cursor(cursor: str) -> str:
-    """Return `cursor`; raises ValueError unless it is one that `cursor_of` wrote."""
-    position_of(cursor)
-    return cursor
+GivenTime = Annotated[datetime, AfterValidator(in_utc)]
 
 
 class Problem(BaseModel):

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from agent.api import messages
+from agent.api import messages, paging
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
+from agent.api.paging import Paged
 from agent.api.resources import Db
-from agent.api.shapes import (
-    MAX_PAGE_SIZE,
-    PAGE_SIZE,
-    GivenTime,
-    QueryText,
-    SessionStatus,
-    Shape,
-    checked_cursor,
-    cursor_of,
-    position_of,
-)
+from agent.api.shapes import GivenTime, QueryText, SessionStatus
 from persistence import transcripts
-from persistence.transcripts import Filters, Position, SessionRow
+from persistence.paging import Position
+from persistence.transcripts import Filters
 
 router = APIRouter(
     prefix="/api/admin/transcripts",
@@ -34,7 +26,7 @@ router = APIRouter(
 )
 
 
-class Wanted(Shape):
+class Wanted(Paged):
     """The list's query parameters."""
 
     client: QueryText | None = Field(None, description="A user's id or identity.")
@@ -43,26 +35,13 @@ class Wanted(Shape):
     since: GivenTime | None = Field(None, alias="from", description="Started then or later.")
     until: GivenTime | None = Field(None, alias="to", description="Started before then.")
     text: QueryText | None = Field(None, description="Somewhere in what was said, any case.")
-    limit: int = Field(PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE)
-    cursor: Annotated[str, Field(max_length=200), AfterValidator(checked_cursor)] | None = Field(
-        None, description="As the Link header of the page before has it."
-    )
 
 
-_PAGE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "Sessions, newest first.",
-        "headers": {
-            "Link": {
-                "description": 'The next page, `<…>; rel="next"`; absent on the last one.',
-                "schema": {"type": "string"},
-            }
-        },
-    }
-}
-
-
-@router.get("", response_model_exclude_none=True, responses=_PAGE | documented(400, 401, 403, 503))
+@router.get(
+    "",
+    response_model_exclude_none=True,
+    responses=paging.described("Sessions") | documented(400, 401, 403, 503),
+)
 async def list_sessions(
     request: Request, response: Response, db: Db, wanted: Annotated[Wanted, Query()]
 ) -> list[messages.Session]:
@@ -70,16 +49,9 @@ async def list_sessions(
     filters = Filters(
         wanted.client, wanted.coach, wanted.status, wanted.since, wanted.until, wanted.text
     )
-    after = position_of(wanted.cursor) if wanted.cursor else None
-    rows = await transcripts.page(db, filters, limit=wanted.limit + 1, after=after)
-    if len(rows) > wanted.limit:
-        response.headers["Link"] = _link_behind(request, rows[wanted.limit - 1])
-    return [messages.session(row) for row in rows[: wanted.limit]]
-
-
-def _link_behind(request: Request, last: SessionRow) -> str:
-    cursor = cursor_of(Position(last.started_at, last.id))
-    return f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
+    rows = await transcripts.page(db, filters, limit=wanted.one_more, after=wanted.after)
+    places = [Position(row.started_at, row.id) for row in rows]
+    return [messages.session(row) for row in paging.cut(request, response, wanted, rows, places)]
 
 
 @router.get(

@@ -1,0 +1,109 @@
+"""The people of an installation, for those who run it: who there is, and how much they talk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from persistence.paging import Position
+
+Connection = AsyncConnection[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UserRow:
+    id: UUID
+    identity: str
+    email: str | None
+    display_name: str | None
+    role: str
+    created_at: datetime
+    last_seen: datetime | None
+    """The latest of what they did: a session, a call with their key; null if nothing is known."""
+    total_sessions: int
+    total_seconds: float
+    """Of completed sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class CoachRow(UserRow):
+    is_available: bool
+    coach_level: str | None
+    client_count: int
+    """Whom they have, or had, a session or an appointment with."""
+    week_seconds: float
+    """Of completed sessions that began since Sunday 0:00 UTC."""
+
+
+_SUNDAY = """(date_trunc('week', now() AT TIME ZONE 'UTC' + interval '1 day')
+    - interval '1 day') AT TIME ZONE 'UTC'"""
+"""The start of this week: Postgres's own weeks begin on Monday."""
+
+_USERS = """
+    SELECT u.id, u.identity, u.email, u.display_name, u.role, u.created_at,
+           GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
+           s.total_sessions, s.total_seconds
+    FROM users u
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS total_sessions,
+               COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
+                   AS total_seconds,
+               max(COALESCE(ended_at, last_turn_at, started_at)) AS last_seen
+        FROM sessions WHERE user_id = u.id OR coach_id = u.id) AS s
+    CROSS JOIN LATERAL (
+        SELECT max(last_used_at) AS last_seen FROM api_keys WHERE user_id = u.id) AS k
+"""
+
+_COACHES = f"""
+    SELECT u.id, u.identity, u.email, u.display_name, u.role, u.created_at,
+           GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
+           s.total_sessions, s.total_seconds, u.is_available, u.coach_level,
+           c.client_count, s.week_seconds
+    FROM users u
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS total_sessions,
+               COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
+                   AS total_seconds,
+               COALESCE(sum(duration_seconds) FILTER (
+                   WHERE status = 'completed' AND started_at >= {_SUNDAY}), 0) AS week_seconds,
+               max(COALESCE(ended_at, last_turn_at, started_at)) AS last_seen
+        FROM sessions WHERE coach_id = u.id) AS s
+    CROSS JOIN LATERAL (
+        SELECT max(last_used_at) AS last_seen FROM api_keys WHERE user_id = u.id) AS k
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS client_count FROM (
+            SELECT COALESCE(user_id::text, client_identity) FROM sessions
+            WHERE coach_id = u.id AND COALESCE(user_id::text, client_identity) IS NOT NULL
+            UNION
+            SELECT client_id::text FROM appointments
+            WHERE coach_id = u.id AND client_id IS NOT NULL) AS clients) AS c
+"""  # noqa: S608 - the week is a constant
+
+_BEHIND = "(u.created_at, u.id) < (%(created_at)s, %(id)s)"
+_ORDER = "ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s"
+
+
+async def page(db: Connection, *, limit: int, after: Position | None = None) -> list[UserRow]:
+    """Return at most `limit` users of any role, newest first, from behind `after` on."""
+    where = f"WHERE {_BEHIND}" if after else ""
+    async with db.cursor(row_factory=class_row(UserRow)) as cursor:
+        await cursor.execute(f"{_USERS} {where} {_ORDER}", _values(limit, after))
+        return await cursor.fetchall()
+
+
+async def coaches(db: Connection, *, limit: int, after: Position | None = None) -> list[CoachRow]:
+    """Return at most `limit` coaches, newest first, from behind `after` on."""
+    where = f"WHERE u.role = 'coach' {f'AND {_BEHIND}' if after else ''}"
+    async with db.cursor(row_factory=class_row(CoachRow)) as cursor:
+        await cursor.execute(f"{_COACHES} {where} {_ORDER}", _values(limit, after))
+        return await cursor.fetchall()
+
+
+def _values(limit: int, after: Position | None) -> dict[str, Any]:
+    place = {"created_at": after.at, "id": after.id} if after else {}
+    return {"limit": limit, **place}
