@@ -10,7 +10,8 @@ leaves the server behind when its parent is killed. Here instead
 - as root, which Postgres refuses to run as, the server runs as `nobody` from a copy of the binaries
   under /var/lib/voice-coach, where its data is too. No folder that was there before changes its
   mode, so it does not matter that a checkout lies under a closed home folder;
-- there is no TCP port: servers of several checkouts cannot collide, and nobody else gets in.
+- there is no TCP port: servers of several checkouts cannot collide, and nobody else gets in. Only
+  who wants to break the network asks for one, on the loopback interface and with passwords.
 """
 
 from __future__ import annotations
@@ -124,14 +125,14 @@ def data_dir(checkout: Path) -> Path:
     return programs.ROOTS_HOME / own / "postgres"
 
 
-def start(data: Path) -> Postgres:
+def start(data: Path, *, port: int | None = None) -> Postgres:
     """Start the server whose data is in `data`, made at first; return it once it answers.
 
-    A server that an earlier, killed process left on that data is ended first. Blocks, for some
-    seconds at first. Raises PostgresMissingError, and PostgresError for data in use, or of another
-    version.
+    With `port` it listens on the loopback interface too, for roles that have a password. A server
+    that an earlier, killed process left on that data is ended first. Blocks, for some seconds at
+    first. Raises PostgresMissingError, and PostgresError for data in use, or of another version.
     """
-    return _start(data)
+    return _start(data, port=port)
 
 
 def start_temporary() -> Postgres:
@@ -147,7 +148,7 @@ def start_temporary() -> Postgres:
         raise
 
 
-def _start(data: Path, *, erase: Path | None = None) -> Postgres:
+def _start(data: Path, *, erase: Path | None = None, port: int | None = None) -> Postgres:
     binaries = programs.folder()
     data = data.absolute()
     data.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,7 @@ def _start(data: Path, *, erase: Path | None = None) -> Postgres:
     try:
         _end_orphan(data)
         _initialise(binaries, data, sync=erase is None)
-        process, url = _launch(binaries, data, erase)
+        process, url = _launch(binaries, data, erase, port)
         _await_answer(process, url, data)
     except BaseException:
         claim.close()
@@ -242,10 +243,12 @@ def _private_folder(folder: Path) -> None:
     programs.give_away(folder)
 
 
-def _launch(binaries: Path, data: Path, erase: Path | None) -> tuple[subprocess.Popen[bytes], str]:
+def _launch(
+    binaries: Path, data: Path, erase: Path | None, port: int | None
+) -> tuple[subprocess.Popen[bytes], str]:
     """Start the server under its watch, in a session of its own: a Ctrl-C is not for it."""
     sockets = _socket_dir(data)
-    options = _CONFIGURATION | (_FORGETFUL if erase else {})
+    options = _CONFIGURATION | (_FORGETFUL if erase else {}) | programs.listening(data, port)
     options["unix_socket_directories"] = str(sockets)
     command = [str(binaries / "postgres"), "-D", str(data)]
     command += [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
@@ -264,7 +267,8 @@ def _launch(binaries: Path, data: Path, erase: Path | None) -> tuple[subprocess.
             group=group,
             extra_groups=None if user is None else [],
         )
-    return process, f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='/')}"
+    url = f"postgresql://postgres@/postgres?host={quote(str(sockets), safe='/')}"
+    return process, url if port is None else f"{url}&port={port}"
 
 
 def _socket_dir(data: Path) -> Path:

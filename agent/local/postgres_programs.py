@@ -14,9 +14,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from agent.local.loopback import HOST
+
 MAJOR = 18
 ROOTS_HOME = Path("/var/lib/voice-coach")
 UNPRIVILEGED = "nobody"
+_LOOPBACK_RULES = f"local all all trust\nhost all all {HOST}/32 scram-sha-256\n"
 
 
 class PostgresError(Exception):
@@ -96,3 +99,12 @@ def server_user() -> tuple[int | None, int | None]:
         return None, None
     who = pwd.getpwnam(UNPRIVILEGED)
     return who.pw_uid, who.pw_gid
+
+
+def listening(data: Path, port: int | None) -> dict[str, str]:
+    """Return the options that make the server listen on `port` of the loopback interface too."""
+    if port is None:
+        return {}
+    rules = data / "pg_hba.loopback.conf"
+    rules.write_text(_LOOPBACK_RULES, encoding="ascii")
+    return {"listen_addresses": HOST, "port": str(port), "hba_file": str(rules)}

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy
 from missing import give_up
 
-from agent.local import postgres, postgres_programs
+from agent.local import loopback, postgres, postgres_programs
 
 RUN_AND_WAIT = """
 import sys
@@ -172,6 +172,21 @@ def test_servers_of_two_checkouts_run_side_by_side(place: Path) -> None:
     ):
         where = "SHOW data_directory"
         assert first.execute(where).fetchone() != second.execute(where).fetchone()
+
+
+def test_a_port_is_for_roles_with_a_password_and_one_that_was_killed_comes_back_on_it(
+    place: Path,
+) -> None:
+    port = loopback.free_port()
+    with postgres.start(place / "data", port=port) as server:
+        with psycopg.connect(server.url, autocommit=True) as db:
+            db.execute("CREATE ROLE guest LOGIN PASSWORD 'secret'")
+        psutil.Process(server_pid(place / "data")).kill()
+        server.stop()
+    with postgres.start(place / "data", port=port) as server:
+        psycopg.connect(f"postgresql://guest:secret@127.0.0.1:{port}/postgres").close()
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(f"postgresql://guest:wrong@127.0.0.1:{port}/postgres")
 
 
 def test_a_ctrl_c_in_the_terminal_is_not_for_the_server(place: Path) -> None:
