@@ -15,7 +15,7 @@ import psutil
 import pytest
 from livekit import api, rtc
 
-from agent.local import livekit_server
+from agent.local import go_programs, livekit_server
 from agent.local.livekit_server import Credentials, LiveKitServer, LiveKitServerError
 from agent.local.processes import ChildDiedError, Children
 
@@ -170,7 +170,7 @@ def test_an_older_go_is_passed_over_for_the_wheel(path_folder: Path, says: str) 
     install(path_folder, "go", says)
     install(path_folder, "uv", "exit 0")
     assert livekit_server.builder()[0] == str(path_folder / "uv")
-    assert livekit_server.GO_WHEEL in livekit_server.builder()
+    assert go_programs.GO_WHEEL in livekit_server.builder()
 
 
 def test_without_go_and_uv_one_message_says_what_to_install(
