@@ -1,7 +1,7 @@
 """A session's own clock: one wall-clock anchor, then the monotonic clock alone.
 
 The wall clock of a machine may jump in the middle of a conversation; turns must not change places
-because of it.
+because of it, and nobody may wait for an answer until a clock that was set back has caught up.
 """
 
 from __future__ import annotations
@@ -9,6 +9,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+
+
+def hold_steady() -> None:
+    """Let `time.time` of this process go on from now by the monotonic clock alone.
+
+    The framework reckons with it how long ago somebody stopped speaking, and how long to wait for
+    more: set back by an hour in that moment, it would answer an hour later.
+    """
+    anchor = time.time() - time.monotonic()
+    time.time = lambda: anchor + time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,6 @@ class SessionClock:
     def at(self, wall: float) -> datetime:
         """Return the session's time of `wall`, seconds since the epoch as the framework gives them.
 
-        The age of `wall` is what counts, so that a jump of the wall clock since the session's
-        start does no harm.
+        The age of `wall` is what counts, whatever the anchor of the clock that gave it.
         """
         return self.now() - timedelta(seconds=max(0.0, time.time() - wall))

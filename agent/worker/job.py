@@ -26,6 +26,7 @@ from agent import logs
 from agent.settings import Pipeline, Settings
 from agent.worker import voice as voices
 from agent.worker.absence import Absence
+from agent.worker.clock import hold_steady
 from agent.worker.coach import Coach, HeardText
 from agent.worker.ending import Ending
 from agent.worker.listening import SpeechInFlight, listen
@@ -91,6 +92,8 @@ class CoachJob:
         client = await wait_for_client(ctx)
         if client is None:
             return ctx.shutdown("nobody came")
+        if not ctx.is_fake_job():  # in the console the process is not the job's own
+            hold_steady()
         session = self._open_session(ctx, client)
         self._journal_start(ctx, session)
         listen(session.voice, session.scribe)

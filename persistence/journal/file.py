@@ -130,10 +130,10 @@ class JournalFile:
         self.size, self._dirty = self.size + kept, False
         return kept
 
-    def touch(self) -> None:
-        """Say that the job lives: its mtime is now."""
+    def touch(self, at: float) -> None:
+        """Say that the job lives: its mtime is `at`, seconds since the epoch by the job's clock."""
         with contextlib.suppress(OSError):
-            os.utime(self._lock.fd)
+            os.utime(self._lock.fd, (at, at))
 
     def mark(self, *, finished: bool) -> None:
         """Show in the file's mode whether the disk has everything; best effort."""

@@ -8,6 +8,7 @@ writing may look torn, and is whole at the next reading.
 from __future__ import annotations
 
 import json
+import time
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,6 +140,9 @@ def last_sign_of_life(path: Path) -> datetime:
 
 
 def sign_of_life(event: Event | None, mtime: float) -> datetime:
-    """Return the later of `event` and `mtime` (seconds since the epoch), in UTC."""
-    touched = datetime.fromtimestamp(mtime, UTC)
+    """Return the later of `event` and `mtime` (seconds since the epoch), in UTC.
+
+    Nobody has lived in the future: an `mtime` from there is of a clock that was wrong.
+    """
+    touched = datetime.fromtimestamp(min(mtime, time.time()), UTC)
     return touched if event is None else max(touched, event.at.astimezone(UTC))

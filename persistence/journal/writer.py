@@ -88,6 +88,8 @@ class JournalWriter:
         self._allowance = Allowance(folder, max_bytes)
         self._pause = _FIRST_RETRY_SECONDS
         self._touch_at = self._wake_at = math.inf
+        # a write's own mtime is of the wall clock, which may jump: signs of life must not
+        self._epoch = time.time() - time.monotonic()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     @classmethod
@@ -219,7 +221,7 @@ class JournalWriter:
         done = file.append(batch)
         self._allowance.spend(done.size)
         if done.size:
-            self._touch_at = time.monotonic() + self._touch_seconds
+            self._touch()
             self._settle(done.size)
             self._wake()
         if done.error is not None:
@@ -269,9 +271,10 @@ class JournalWriter:
         self._wake_at = math.inf if heard else time.monotonic() + _WAKE_AGAIN_SECONDS
 
     def _touch(self) -> None:
+        now = time.monotonic()
         if self._file is not None:
-            self._file.touch()
-        self._touch_at = time.monotonic() + self._touch_seconds
+            self._file.touch(self._epoch + now)
+        self._touch_at = now + self._touch_seconds
 
     def _finish(self) -> None:
         with self._changed:

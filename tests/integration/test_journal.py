@@ -10,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -258,9 +258,30 @@ def test_the_last_sign_of_life_is_the_later_of_event_and_mtime(tmp_path: Path) -
     path = written(tmp_path / f"{uuid4()}.journal", [turn(1), turn(60)])
     os.utime(path, (0, 0))
     assert last_sign_of_life(path) == turn(60).at
-    later = datetime(2027, 1, 1, tzinfo=UTC)
+    later = turn(60).at + timedelta(hours=1)
     os.utime(path, (later.timestamp(), later.timestamp()))
     assert last_sign_of_life(path) == later
+
+
+def test_no_sign_of_life_is_from_the_future(tmp_path: Path) -> None:
+    """Of a clock that was wrong: a session is not said to have lasted until next year."""
+    path = written(tmp_path / f"{uuid4()}.journal", [turn(1)])
+    ahead = datetime.now(UTC) + timedelta(days=365)
+    os.utime(path, (ahead.timestamp(), ahead.timestamp()))
+    assert last_sign_of_life(path) <= datetime.now(UTC)
+
+
+async def test_a_jump_of_the_wall_clock_is_no_sign_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own writes bear the wall clock's time: the journal says that of its session instead."""
+    real, session_id = time.time, uuid4()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    journal = JournalWriter.create(tmp_path, session_id, max_bytes=ROOMY)
+    journal.append(turn(1))
+    assert await journal.durable(10)
+    assert (tmp_path / f"{session_id}.journal").stat().st_mtime < real() - 7000
+    assert journal.close(10)
 
 
 def test_the_last_event_is_found_behind_a_long_corrupt_tail(tmp_path: Path) -> None:
