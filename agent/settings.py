@@ -10,11 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AliasChoices,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 import prompts
 
@@ -40,6 +47,20 @@ NEEDED: Mapping[Need, tuple[str, ...]] = {
     Need.DATABASE: ("database_url",),
     Need.PROVIDERS: ("deepgram_api_key", "openai_api_key"),
     Need.LLM: ("openai_api_key",),
+}
+
+
+class ProviderModel(NamedTuple):
+    """A model by its provider; in the environment `provider:model`."""
+
+    provider: str
+    name: str
+
+
+FALLBACK_PROVIDERS: Mapping[str, tuple[str, ...]] = {
+    "stt_fallbacks": ("deepgram", "openai"),
+    "llm_fallbacks": ("openai",),
+    "tts_fallbacks": ("openai", "deepgram"),
 }
 
 DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"
@@ -100,6 +121,14 @@ class Settings(BaseSettings):
     realtime_transcription_model: str = "gpt-4o-mini-transcribe"
     summary_model: str = "gpt-4.1-mini"
     turn_detection: Literal["v1-mini", "vad"] = "v1-mini"
+    stt_fallbacks: Annotated[tuple[ProviderModel, ...], NoDecode] = ()
+    llm_fallbacks: Annotated[tuple[ProviderModel, ...], NoDecode] = ()
+    tts_fallbacks: Annotated[tuple[ProviderModel, ...], NoDecode] = ()
+    """Who takes over from a provider that fails, in this order: `provider:model,…`."""
+    llm_timeout_seconds: float = Field(default=3.0, gt=0)
+    """For the first piece of an answer, and for each that follows; then it is asked once more."""
+    tts_timeout_seconds: float = Field(default=2.0, gt=0)
+    """The same for speech."""
     client_grace_seconds: float = Field(default=30.0, ge=0)
     lone_client_seconds: float = Field(default=5.0, gt=0)
     """A client in a room without an agent for this long gets another dispatch."""
@@ -126,6 +155,12 @@ class Settings(BaseSettings):
     # the API
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=MAX_PORT)
+    api_key_requests_per_minute: int = Field(default=600, ge=1)
+    api_address_requests_per_minute: int = Field(default=1200, ge=1)
+    api_origins: str = ""
+    """Other sites whose pages may call the API with a key, separated by commas (CORS)."""
+    api_proxies: str = "127.0.0.1"
+    """Addresses of reverse proxies, separated by commas, whose X-Forwarded-For is believed."""
 
     # what it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -138,6 +173,17 @@ class Settings(BaseSettings):
             raise ValueError(f"there is no such prompt; there are {', '.join(prompts.names())}")
         return value
 
+    @field_validator(*FALLBACK_PROVIDERS, mode="before")
+    @classmethod
+    def _provider_models(cls, value: object, info: ValidationInfo) -> object:
+        if not isinstance(value, str):
+            return value
+        known = FALLBACK_PROVIDERS[str(info.field_name)]
+        models = [ProviderModel(*map(str.strip, m.partition(":")[::2])) for m in value.split(",")]
+        if not all(model.provider in known and model.name for model in models):
+            raise ValueError(f"must be provider:model, …, with {' or '.join(known)} for provider")
+        return tuple(models)
+
     @field_validator("livekit_url")
     @classmethod
     def _websocket_url(cls, value: str | None) -> str | None:
@@ -147,6 +193,15 @@ class Settings(BaseSettings):
     @classmethod
     def _http_url(cls, value: str) -> str | None:
         return _checked_url(value, {"http", "https"})
+
+    @field_validator("api_origins")
+    @classmethod
+    def _web_origins(cls, value: str) -> str:
+        for origin in listed(value):
+            _checked_url(origin, {"http", "https"})
+            if origin.count("/") != 2:  # noqa: PLR2004 those behind the scheme
+                raise ValueError("names sites as https://host or https://host:port")
+        return value
 
     @field_validator("database_url")
     @classmethod
@@ -183,6 +238,11 @@ def _check_database_url(value: str) -> None:
         raise ValueError("is no URL that libpq reads") from None
     if not all(port == "" or (port.isdecimal() and 0 < int(port) <= MAX_PORT) for port in ports):
         raise ValueError(f"has a port that is no number from 1 to {MAX_PORT}")
+
+
+def listed(value: str) -> list[str]:
+    """Return what a setting lists, separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def environment_name(field: str) -> str:

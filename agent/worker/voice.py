@@ -7,18 +7,28 @@ LiveKit's cloud (turn detection, interruptions) is pinned to what runs in this p
 
 from __future__ import annotations
 
-from livekit.agents import AgentSession, TurnHandlingOptions, inference, room_io
+from livekit.agents import (
+    AgentSession,
+    APIConnectOptions,
+    TurnHandlingOptions,
+    inference,
+    room_io,
+)
 from livekit.agents.voice.room_io.types import TextInputCallback
-from livekit.plugins import deepgram, openai
+from livekit.plugins import openai
 from openai.types.realtime import AudioTranscription
 
 from agent.settings import Pipeline, Settings, secret
+from agent.worker import fallbacks
 from agent.worker.coach import HeardText
 from agent.worker.options import SessionOptions
 
 CLOSE_TRANSCRIPT_SECONDS = 1.0
 """How long a closing session waits for the last words' final text; after that the interim counts.
 The client is gone by then, and a session is to be complete in Postgres within 2 s of that."""
+
+REALTIME_PATIENCE = APIConnectOptions(max_retry=3, retry_interval=1.0, timeout=3.0)
+"""For a Realtime connection: after about 3 s of refusals, or 12 s of none, it counts as dead."""
 
 
 def make_voice(settings: Settings, options: SessionOptions) -> AgentSession[None]:
@@ -44,26 +54,13 @@ def room_options(
 
 
 def _pipeline(settings: Settings, options: SessionOptions) -> AgentSession[None]:
-    openai_key = secret(settings.openai_api_key)
+    activity = inference.VAD(model="silero")
     return AgentSession[None](
-        vad=inference.VAD(model="silero"),
-        stt=deepgram.STT(
-            model=settings.stt_model,
-            language=options.language,
-            api_key=secret(settings.deepgram_api_key),
-            base_url=settings.deepgram_base_url,
-            mip_opt_out=True,  # what clients say is not for training anybody's models
-        ),
-        llm=openai.LLM(
-            model=settings.llm_model, api_key=openai_key, base_url=settings.openai_base_url
-        ),
-        tts=openai.TTS(
-            model=settings.tts_model,
-            voice=settings.tts_voice,
-            api_key=openai_key,
-            base_url=settings.openai_base_url,
-            response_format="pcm",
-        ),
+        vad=activity,
+        stt=fallbacks.make_stt(settings, options.language, activity),
+        llm=fallbacks.make_llm(settings),
+        tts=fallbacks.make_tts(settings, settings.tts_voice),
+        conn_options=fallbacks.connect_options(settings),
         turn_handling=_turn_handling(settings),
         aec_warmup_duration=None,
         user_away_timeout=None,
@@ -82,7 +79,10 @@ def _realtime(settings: Settings, options: SessionOptions) -> AgentSession[None]
                 model=settings.realtime_transcription_model,
                 language=options.language.split("-")[0],
             ),
+            conn_options=REALTIME_PATIENCE,
         ),
+        # the provider's own detector says nothing once its connection hangs
+        vad=inference.VAD(model="silero"),
         turn_handling=TurnHandlingOptions(
             turn_detection="realtime_llm",
             interruption={"mode": "vad", "discard_audio_if_uninterruptible": False},
