@@ -13,7 +13,6 @@ import contextlib
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +24,8 @@ from persistence.database import connect, unavailable
 from persistence.events import EndReason
 from persistence.journal import Wakeups, is_locked, recover
 from persistence.passages import AfterSession, Db, Outcome, write, write_singly
-from persistence.streams import Stream, Streams, Taken
+from persistence.shipper_status import Lags, ShipperStatus
+from persistence.streams import Stream, Streams, Taken, lines_behind
 
 log = structlog.get_logger("coach.shipper")
 
@@ -38,22 +38,6 @@ _PING_SECONDS = 5.0
 _FLUSH_PAUSE = 0.02
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0
 """Seconds between tries, doubled each time, with jitter: workers do not come back all at once."""
-
-
-@dataclass(frozen=True)
-class ShipperStatus:
-    connected: bool
-    unshipped: int
-    """Events on disk that are not in Postgres."""
-    oldest_seconds: float
-    """How long the oldest known one of them has waited."""
-    dead_letters: int
-    """Events that Postgres refused since this shipper began."""
-    dropped: int
-    """Events that a tombstone kept out since this shipper began."""
-    damaged_bytes: int
-    last_error: str | None
-    """Class and SQLSTATE of the last failure; null once it has worked again."""
 
 
 class Shipper:
@@ -72,7 +56,7 @@ class Shipper:
         self._after_session = after_session
         self._poll_seconds = poll_seconds
         self._streams = Streams(folders, worker_id, _now())
-        self._totals = Outcome()
+        self._totals, self._lags, self._recovered = Outcome(), Lags(), 0
         self._connected = False
         self._last_error: str | None = None
         self._failures = 0
@@ -147,7 +131,15 @@ class Shipper:
         self._kick.set()
 
     def status(self) -> ShipperStatus:
-        unshipped = self._streams.unshipped()
+        """Return how it stands; reads files."""
+        return self._status(self._streams.unshipped())
+
+    async def observed(self) -> ShipperStatus:
+        """Return the same as `status` without holding up the event loop."""
+        folders, positions = self._streams.folders, self._streams.positions()
+        return self._status(await asyncio.to_thread(lines_behind, folders, positions))
+
+    def _status(self, unshipped: int) -> ShipperStatus:
         since = self._streams.oldest_since()
         return ShipperStatus(
             self._connected,
@@ -157,6 +149,8 @@ class Shipper:
             self._totals.dropped,
             self._streams.damaged_bytes,
             self._last_error,
+            self._lags.copy(),
+            self._recovered,
         )
 
     async def _serve(self, db: Db, wakeups: Wakeups) -> None:
@@ -228,7 +222,9 @@ class Shipper:
                 self._hold(taken.stream, error)
 
     def _done(self, batch: Sequence[Taken], outcome: Outcome) -> None:
+        now = time.time()
         for taken in batch:
+            self._lags.note((r.event.at.timestamp() for r in taken.passage.records), now)
             if outcome.start_refused:
                 taken.stream.started = None
             self._streams.done(taken, _now())
@@ -274,12 +270,14 @@ class Shipper:
         """
         reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
         try:
-            return await asyncio.to_thread(recover, stream.path, reason)
+            ended = await asyncio.to_thread(recover, stream.path, reason)
         except OSError as error:
             log.error(  # noqa: TRY400 where it happened says nothing more
                 "session_not_recovered", session_id=str(stream.session_id), error=error.errno
             )
             return False
+        self._recovered += ended
+        return ended
 
 
 def _job_runs(stream: Stream) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -229,20 +229,27 @@ class Streams:
 
     def unshipped(self) -> int:
         """Return how many events are not committed, by what is on disk now."""
-        ended = {stream.path for stream in self if stream.ended}
-        offsets = {stream.path: stream.offset for stream in self}
-        return sum(
-            _lines_after(path, offsets.get(path, 0))
-            for folder in self.folders
-            for path, _ in _journals(folder)
-            if path not in ended
-        )
+        return lines_behind(self.folders, self.positions())
+
+    def positions(self) -> dict[Path, int | None]:
+        """Return up to where (bytes) each journal is committed; None for all of it."""
+        return {stream.path: None if stream.ended else stream.offset for stream in self}
 
     def oldest_since(self) -> float | None:
         """Return since when the event that waits the longest does so; None if none is known."""
         return min(
             (self._known[s].waiting_since for s in self._dirty if s in self._known), default=None
         )
+
+
+def lines_behind(folders: Iterable[Path], positions: Mapping[Path, int | None]) -> int:
+    """Return how many lines the journals in `folders` have behind `positions`; any thread may."""
+    return sum(
+        _lines_after(path, offset)
+        for folder in folders
+        for path, _ in _journals(folder)
+        if (offset := positions.get(path, 0)) is not None
+    )
 
 
 def _journals(folder: Path) -> list[tuple[Path, int]]:
