@@ -33,6 +33,9 @@ log = structlog.get_logger("coach.estate")
 LEASE_SECONDS = 2.0
 """How long a worker without a lease waits for one before it takes jobs all the same."""
 
+HURRIED_SHIP_SECONDS = 5.0
+"""How long a worker that was told twice to stop waits for Postgres to have everything."""
+
 
 @dataclass
 class Estate:
@@ -92,17 +95,21 @@ class Estate:
     async def flush(self, *, hurried: asyncio.Event) -> int:
         """Wait for Postgres to have everything; return how many events it has not.
 
-        The wait ends early when `hurried` is set: what is left is on disk.
+        The wait is short once `hurried` is set: what is left is on disk. A session whose end
+        nobody has journaled yet counts as one: its job belongs to a worker before this one.
         """
         shipping = asyncio.create_task(self.shipper.flushed(self.settings.ship_seconds))
         hurry = asyncio.create_task(hurried.wait())
         await asyncio.wait({shipping, hurry}, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
         if not shipping.done():
-            shipping.cancel()
-            return self.shipper.status().unshipped
-        self.settled = not shipping.result()
-        return shipping.result()
+            await asyncio.wait({shipping}, timeout=HURRIED_SHIP_SECONDS)
+        shipping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await shipping
+        left = self.shipper.status().unshipped or self.shipper.open_sessions()
+        self.settled = not left
+        return left
 
     async def _reclaim_regularly(self) -> None:
         while True:

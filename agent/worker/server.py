@@ -47,7 +47,7 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     stop.install()
     await _check_schema(secret(settings.database_url))
     async with Estate.claimed(settings) as estate:
-        await estate.recover()
+        await stop.before(estate.recover())
         server = agent_server(settings, JobEntry(settings, estate.folder.path))
         async with livekit_api(settings) as livekit:
             lone_clients = LoneClients(
@@ -57,9 +57,10 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
                 served=lambda: [job.job.room.name for job in server.active_jobs],
             )
             async with running({**estate.tasks(), "lone_clients": lone_clients.run}):
-                await estate.known_alive()
-                with apart_from_main():
-                    await _serve(settings, server, stop, devmode=devmode)
+                await stop.before(estate.known_alive())
+                if not stop.asked.is_set():
+                    with apart_from_main():
+                        await _serve(settings, server, stop, devmode=devmode)
                 unshipped = await estate.flush(hurried=stop.hurried)
     log.info("worker_stopped", unshipped=unshipped)
     return UNSHIPPED if unshipped else 0
@@ -79,7 +80,7 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
         load_threshold=math.inf if unlimited else settings.load_threshold,
         load_fnc=(lambda: 0.0) if unlimited else None,
         setup_fnc=job.set_up,
-        preload_modules=["agent.worker.job"],
+        preload_modules=["agent.worker.forkserver", "agent.worker.job"],
         log_level=settings.log_level,
     )
     if settings.idle_processes is not None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
@@ -29,3 +32,15 @@ class Stop:
             self.hurried.set()
         self.asked.set()
         log.info("stop_asked", hurried=self.hurried.is_set())
+
+    async def before(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`; a stop that is asked for meanwhile cancels it. Raises what `work` raises."""
+        working = asyncio.ensure_future(work)
+        asked = asyncio.ensure_future(self.asked.wait())
+        try:
+            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+            working.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
