@@ -17,11 +17,12 @@ from local_deployment import deployment, served
 from local_livekit import livekit
 from local_toxiproxy import toxiproxy_server
 from missing import give_up
+from small_disks import mount, small_disk
 
 from agent.local import postgres
 from agent.settings import Settings
 
-__all__ = ["deployment", "livekit", "served", "toxiproxy_server"]
+__all__ = ["deployment", "livekit", "mount", "served", "small_disk", "toxiproxy_server"]
 
 THE_DEVELOPERS_OWN = re.compile(
     r"(LIVEKIT|OPENAI|DEEPGRAM|COACH|PG)\w*|DATABASE_URL|(HTTPS?|ALL|NO|WSS?|FTP)_PROXY",

@@ -2,63 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from journaling import ROOMY, T0, progress, turn, until
+from small_disks import SmallDisk
 
 from persistence.events import Completeness, Ended, EndReason, Turn
 from persistence.journal import JournalWriter, Trouble, ended, read, recover
 from persistence.recovery import receipt_of
-
-Mounted = Callable[[str], None]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small file system needs root")
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
-    done = subprocess.run(mount, check=False, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no tmpfs to be had here: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def remount(place: Path, how: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
-
-
-def fill(place: Path) -> Path:
-    """Leave not one free page."""
-    filler = place / "filler"
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while file.write(b"\0" * 512):
-            pass
-    return filler
 
 
 def seqs(path: Path) -> list[int]:
     return [r.event.seq for r in read(path).records if isinstance(r.event, Turn)]
 
 
-async def test_a_full_disk_loses_doubles_and_reorders_nothing(small_disk: Path) -> None:
+async def test_a_full_disk_loses_doubles_and_reorders_nothing(small_disk: SmallDisk) -> None:
     session_id = uuid4()
-    path = small_disk / f"{session_id}.journal"
-    journal = JournalWriter.create(small_disk, session_id, max_bytes=ROOMY)
+    path = small_disk.path / f"{session_id}.journal"
+    journal = JournalWriter.create(small_disk.path, session_id, max_bytes=ROOMY)
     journal.append(turn(1))
     assert await journal.durable(10)
-    filler = fill(small_disk)
+    filler = small_disk.fill()
     for seq in range(2, 60):
         journal.append(turn(seq))
     await until(lambda: journal.trouble is not None)
@@ -78,19 +46,19 @@ async def test_a_full_disk_loses_doubles_and_reorders_nothing(small_disk: Path) 
 
 
 async def test_a_job_killed_with_a_full_disk_leaves_word_that_something_is_missing(
-    small_disk: Path,
+    small_disk: SmallDisk,
 ) -> None:
     session_id = uuid4()
-    journal = JournalWriter.create(small_disk, session_id, max_bytes=ROOMY)
+    journal = JournalWriter.create(small_disk.path, session_id, max_bytes=ROOMY)
     journal.append(turn(1))
     assert await journal.durable(10)
-    filler = fill(small_disk)
+    filler = small_disk.fill()
     for seq in range(2, 60):
         journal.append(turn(seq))
     await until(lambda: journal.trouble is not None)
     assert not journal.close(0)
     filler.unlink()
-    path = small_disk / f"{session_id}.journal"
+    path = small_disk.path / f"{session_id}.journal"
     await until(lambda: recover(path, EndReason.ERROR))
     end = read(path).records[-1].event
     assert isinstance(end, Ended)
@@ -98,30 +66,30 @@ async def test_a_job_killed_with_a_full_disk_leaves_word_that_something_is_missi
     assert "not on disk" in (end.receipt.reason or "")
 
 
-def test_a_recovery_on_a_full_disk_waits_for_space(small_disk: Path) -> None:
-    path = small_disk / f"{uuid4()}.journal"
+def test_a_recovery_on_a_full_disk_waits_for_space(small_disk: SmallDisk) -> None:
+    path = small_disk.path / f"{uuid4()}.journal"
     path.touch()
-    filler = fill(small_disk)
+    filler = small_disk.fill()
     with pytest.raises(OSError, match="No space"):
         recover(path, EndReason.ERROR)
-    assert not list(small_disk.glob("*.recovering"))
+    assert not list(small_disk.path.glob("*.recovering"))
     filler.unlink()
     assert recover(path, EndReason.ERROR)
     assert ended(path)
 
 
-async def test_a_read_only_disk_is_written_when_it_can_be(small_disk: Path) -> None:
+async def test_a_read_only_disk_is_written_when_it_can_be(small_disk: SmallDisk) -> None:
     session_id = uuid4()
-    remount(small_disk, "ro")
-    journal = JournalWriter.create(small_disk, session_id, max_bytes=ROOMY)
+    small_disk.remount("ro")
+    journal = JournalWriter.create(small_disk.path, session_id, max_bytes=ROOMY)
     for seq in (1, 2, 3):
         journal.append(turn(seq))
     await until(lambda: journal.trouble is not None)
     assert journal.trouble == Trouble.READ_ONLY
     assert not await journal.durable(0.05)
-    remount(small_disk, "rw")
+    small_disk.remount("rw")
     assert await journal.durable(10)
-    assert seqs(small_disk / f"{session_id}.journal") == [1, 2, 3]
+    assert seqs(small_disk.path / f"{session_id}.journal") == [1, 2, 3]
     assert journal.close(10)
 
 
