@@ -13,7 +13,7 @@ The map of the project, from a spoken word to a stored one:
     jobs/                what follows a session: its summary
     api/                 what is read, rooms and tokens
     local/               Postgres, LiveKit server and providers for `coach up`; the rehearsal
-    cli.py               the commands: where the parts are put together
+    cli.py, commands/    the commands: where the parts are put together
 
 `persistence` and `prompts` know nothing of this package; import-linter holds them to it.
 """

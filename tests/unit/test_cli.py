@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent import cli
+from agent.commands import edge
 from agent.settings import Settings
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
@@ -160,7 +161,7 @@ def test_ctrl_c_is_exit_code_130(coach: Coach, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_with_database", interrupted)
+    monkeypatch.setattr(edge, "with_database", interrupted)
     assert coach("keys", "list").code == 130
 
 
@@ -170,7 +171,7 @@ def test_what_nobody_foresaw_is_one_line_without_its_words(
     def broken(_: object) -> None:
         raise RuntimeError("purple heron")
 
-    monkeypatch.setattr(cli, "_with_database", broken)
+    monkeypatch.setattr(edge, "with_database", broken)
     ended = coach("keys", "list")
     assert ended.code == 1
     (message,) = ended.err.splitlines()
