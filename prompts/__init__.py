@@ -1,7 +1,8 @@
 """The prompts: Markdown beside this file, read once, versioned by what they say.
 
 A session stores the version of its prompt, so that what the AI was told can be told later. Nothing
-in here knows who uses a prompt.
+in here knows who uses a prompt. Beside them, in `spoken`, is what the AI says where no model can
+be asked for words.
 """
 
 from __future__ import annotations
@@ -39,6 +40,19 @@ def load(name: str) -> Prompt:
     """Return the prompt `name`; raise UnknownPromptError, which lists the known ones."""
     if name not in names():
         raise UnknownPromptError(f"no prompt {name!r}; there are: {', '.join(names())}")
-    text = resources.files(__name__).joinpath(f"{name}.md").read_text(encoding="utf-8").strip()
+    return _read(name)
+
+
+@cache
+def spoken(name: str) -> Prompt:
+    """Return the words of `spoken/<name>.md`; raise UnknownPromptError where there are none."""
+    if not resources.files(__name__).joinpath("spoken", f"{name}.md").is_file():
+        raise UnknownPromptError(f"no spoken words {name!r}")
+    return _read(name, "spoken")
+
+
+def _read(name: str, *folder: str) -> Prompt:
+    file = resources.files(__name__).joinpath(*folder, f"{name}.md")
+    text = file.read_text(encoding="utf-8").strip()
     version = hashlib.sha256(text.encode()).hexdigest()[:_VERSION_LENGTH]
     return Prompt(name=name, text=text, version=version)

@@ -9,7 +9,6 @@ as soon as that is certain, at the latest at the end: what was said is never los
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Any
 
 import uuid_utils.compat as uuids
 
+from agent.worker import measures
 from agent.worker.people import AI, Person
 from agent.worker.replies import Reply
 from agent.worker.runs import run_of
@@ -58,6 +58,7 @@ class Recorder:
         self._turns: dict[str, Turn] = {}
         self._pending: list[Segment] = []
         self._reply: Reply | None = None
+        self._aside: Reply | None = None
         self._finished_replies: set[str] = set()
         self._missing: set[str] = set()
         self._ended = False
@@ -89,7 +90,7 @@ class Recorder:
             speaker_identity=speaker.identity,
             speaker_user=speaker.user,
             text=text,
-            confidence=_share(utterance.confidence),
+            confidence=measures.share(utterance.confidence),
             language=self._language,
             source=Source.TEXT if utterance.typed else Source.VOICE,
             started_at=utterance.started_at or now,
@@ -114,12 +115,12 @@ class Recorder:
             speaker_identity=self.client.identity,
             speaker_user=self.client.user,
             text=text,
-            confidence=_share(utterance.confidence),
+            confidence=measures.share(utterance.confidence),
             language=self._language,
             started_at=utterance.started_at or _first_start(absorbed) or now,
             ended_at=utterance.ended_at or _last_end(absorbed) or now,
             source=Source.TEXT if utterance.typed else Source.VOICE,
-            metrics=_finite(utterance.metrics),
+            metrics=measures.finite(utterance.metrics),
             segment_ids=tuple(segment.segment_id for segment in absorbed),
         )
         return [*promoted, self._kept(turn)]
@@ -139,10 +140,7 @@ class Recorder:
             return events
         if delta:
             reply.hear(clean_text(delta), now)
-        if reply.progress_due(now, last=last):
-            reply.journal(now)
-            events.append(_progress(now, reply))
-        return events
+        return [*events, *_due_progress(now, reply, last=last)]
 
     def ai_turn(self, now: datetime, utterance: Utterance) -> list[Event]:
         """Record a turn of the AI: the text that was heard, and what was meant if it differs."""
@@ -166,10 +164,26 @@ class Recorder:
             started_at=utterance.started_at or (reply and reply.heard_since) or now,
             ended_at=utterance.ended_at or now,
             source=Source.VOICE,
-            metrics=_finite(utterance.metrics),
+            metrics=measures.finite(utterance.metrics),
             reply_id=reply.reply_id if reply else None,
         )
         return [self._kept(turn)]
+
+    def aside(self, now: datetime, aside: Reply, delta: str) -> list[Event]:
+        """Take text heard of what the AI says beside the conversation; no reply is touched by it."""
+        if self._ended:
+            return []
+        self._aside = aside
+        aside.hear(delta, now)
+        return _due_progress(now, aside)
+
+    def aside_over(self, now: datetime, *, interrupted: bool) -> list[Event]:
+        """Make a turn of what was heard of the aside."""
+        aside, self._aside = self._aside, None
+        if self._ended or aside is None or not aside.heard.strip():
+            return []
+        turn = turn_of_progress(_progress(now, aside), now)
+        return [self._numbered(turn.model_copy(update={"interrupted": interrupted}))]
 
     def end(self, now: datetime, reason: EndReason, *, trouble: str | None = None) -> list[Event]:
         """End the session: what no turn absorbed becomes turns, then the end and its receipt.
@@ -181,6 +195,7 @@ class Recorder:
         promoted: list[Event] = [self._promoted(now, segment) for segment in self._pending]
         self._pending = []
         promoted += self._finish_reply(now)
+        promoted += self.aside_over(now, interrupted=True)
         self._ended = True
         missing = ",".join(sorted(self._missing | ({trouble} if trouble else set()))) or None
         receipt = receipt_of(self._turns.values(), trouble=missing, recovered=False)
@@ -238,6 +253,13 @@ class Recorder:
         return self._seq
 
 
+def _due_progress(now: datetime, reply: Reply, *, last: bool = False) -> list[Event]:
+    if not reply.progress_due(now, last=last):
+        return []
+    reply.journal(now)
+    return [_progress(now, reply)]
+
+
 def _progress(now: datetime, reply: Reply) -> Progress:
     return Progress(
         at=now,
@@ -254,27 +276,3 @@ def _first_start(segments: list[Segment]) -> datetime | None:
 
 def _last_end(segments: list[Segment]) -> datetime | None:
     return max((segment.ended_at for segment in segments), default=None)
-
-
-def _share(confidence: float | None) -> float | None:
-    """Return a confidence of 0 to 1; anything else a provider may say is none."""
-    if confidence is None or math.isnan(confidence) or not 0 <= confidence <= 1:
-        return None
-    return confidence
-
-
-def _finite(value: Any) -> Any:
-    """Return `value` as JSON can hold it: a number that is none goes, other objects as text."""
-    match value:
-        case bool() | int() | None:
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case str():
-            return clean_text(value)
-        case Mapping():
-            return {str(key): _finite(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_finite(item) for item in value]
-        case _:
-            return clean_text(str(value))
