@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import PlainTextResponse
 
@@ -22,7 +23,7 @@ from agent.api import (
     users,
 )
 from agent.api.edge import Edge
-from agent.settings import Settings
+from agent.settings import Settings, listed
 from agent.worker.background import running
 
 TITLE = "voice-coach"
@@ -53,6 +54,14 @@ def create_app(settings: Settings) -> FastAPI:
     for topic in (health, figures, transcripts, users, rooms, tokens, sync_runs):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)
+    if origins := listed(settings.api_origins):
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH"],
+            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
+            expose_headers=["Link", "Retry-After", "X-Request-ID", "ETag"],
+        )
     app.add_middleware(Edge)
     errors.install(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Annotated
 
 import structlog
-from fastapi import Depends, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from agent.api.errors import ApiError
@@ -52,18 +52,21 @@ _internal_key = APIKeyHeader(
 
 
 async def _caller(
+    request: Request,
     resources: The,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     api_key: Annotated[str | None, Security(_api_key)],
     internal_key: Annotated[str | None, Security(_internal_key)],
 ) -> Key:
-    """Return whose key came with the request; raises 401 if it is nobody's."""
+    """Return whose key came with the request; raises 401 if it is nobody's, 429 if it tires."""
+    await resources.limits.count_address(request.client.host if request.client else "")
     given = bearer.credentials if bearer else api_key
     found = await _known(resources, given or internal_key or "")
     if found is None:
         sent = given or internal_key
         details = "this key is unknown, expired or revoked" if sent else "this route needs a key"
         raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
+    await resources.limits.count_key(str(found.id))
     if not given:
         found = replace(found, scopes=[s for s in found.scopes if s == Scope.INTERNAL])
     return found

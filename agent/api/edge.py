@@ -20,7 +20,15 @@ from agent.api.shapes import MAX_BODY_BYTES
 log = structlog.get_logger("coach.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+"""What an answer says to browsers, unless its route says otherwise: it is data, and no page."""
 
 
 class Edge:

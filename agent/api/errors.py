@@ -28,6 +28,7 @@ _MEANINGS: Mapping[int, str] = {
     404: "There is no such thing.",
     409: "It contradicts what is there.",
     413: "The body is larger than 64 KiB.",
+    429: "Too many requests; Retry-After says in how many seconds there may be another.",
     503: "Postgres or LiveKit cannot be reached; try again.",
 }
 _EXAMPLES: Mapping[int, Problem] = {
@@ -37,6 +38,7 @@ _EXAMPLES: Mapping[int, Problem] = {
     404: Problem(error="not found", details="there is no such session"),
     409: Problem(error="conflict", details="that room belongs to another appointment"),
     413: Problem(error="content too large", details="a body has at most 65536 bytes"),
+    429: Problem(error="too many requests", details="at most 600 requests a minute for each key"),
     503: Problem(error="service unavailable", details="LiveKit cannot be reached"),
 }
 
@@ -54,14 +56,14 @@ class ApiError(Exception):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return OpenAPI's description of the errors that a route answers with."""
+    """Return OpenAPI's description of the errors that a route answers with; every one limits."""
     return {
         status: {
             "model": Problem,
             "description": _MEANINGS[status],
             "content": {"application/json": {"example": _EXAMPLES[status].model_dump()}},
         }
-        for status in statuses
+        for status in (*statuses, 429)
     }
 
 

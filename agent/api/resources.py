@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from agent.api.errors import ApiError
+from agent.api.limits import Limits
 from agent.settings import Settings, secret
 from persistence import database
 from persistence.keys import Key
@@ -30,6 +31,7 @@ class Resources:
     settings: Settings
     pool: AsyncConnectionPool[Connection]
     livekit: livekit.LiveKitAPI
+    limits: Limits
     started: float = field(default_factory=time.monotonic)
     """When this process began to serve, by the monotonic clock."""
     remembered: dict[bytes, tuple[Key, float]] = field(default_factory=dict)
@@ -47,7 +49,7 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         database.pool(secret(settings.database_url), "api") as pool,
         _livekit_client(settings) as client,
     ):
-        yield Resources(settings, pool, client)
+        yield Resources(settings, pool, client, Limits.of(settings))
 
 
 async def require_current_schema(settings: Settings) -> None:

@@ -10,7 +10,7 @@ import uvicorn
 
 from agent.api.app import create_app
 from agent.api.resources import require_current_schema
-from agent.settings import Settings
+from agent.settings import Settings, listed
 
 STOP_SECONDS = 10
 BACKLOG = 2048
@@ -30,6 +30,8 @@ async def run(settings: Settings) -> None:
         log_config=None,
         access_log=False,  # it names paths with their queries: what someone searched for
         server_header=False,
+        proxy_headers=True,
+        forwarded_allow_ips=listed(settings.api_proxies),
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     # uvicorn raises the signal that stopped it once more: a stop that was asked for is no failure

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import structlog
 
 RESTART_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = 1.0
 
 log = structlog.get_logger("coach.worker")
 
@@ -21,8 +22,15 @@ async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIt
         try:
             yield
         finally:
-            for task in started:
-                task.cancel()
+            await _cancelled(started)
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended: a library may take a cancellation for its own time-out."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
 
 
 async def _kept(name: str, run: Callable[[], Awaitable[None]]) -> None:

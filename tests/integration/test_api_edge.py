@@ -352,3 +352,51 @@ async def test_transcripts_are_503_while_postgres_is_away(api: Api) -> None:
     await gone(api)
     answer: httpx2.Response = await api.get(LIST, key)
     assert answer.status_code == 503
+
+
+async def test_a_key_that_calls_too_often_is_429_and_told_when_to_come_back(
+    database_url: str,
+) -> None:
+    limited = settings(database_url, api_key_requests_per_minute=3)
+    async with serving(limited) as api:
+        tired, fresh = await api.key("admin"), await api.key("admin")
+        assert [(await api.get(LIST, tired)).status_code for _ in range(3)] == [200] * 3
+        answer = await api.get(LIST, tired)
+        assert answer.status_code == 429
+        assert answer.json()["error"] == "too many requests"
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        assert (await api.get(LIST, fresh)).status_code == 200, "each key for itself"
+
+
+async def test_an_address_that_calls_too_often_is_429_before_its_key_is_looked_at(
+    database_url: str,
+) -> None:
+    limited = settings(database_url, api_address_requests_per_minute=2)
+    async with serving(limited) as api:
+        for _ in range(2):
+            assert (await api.http.get(LIST)).status_code == 401
+        assert (await api.get(LIST, await api.key("admin"))).status_code == 429
+
+
+async def test_answers_are_no_page_to_a_browser(api: Api) -> None:
+    for path in ("/", LIST, "/nowhere"):
+        headers = (await api.http.get(path)).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+
+
+async def test_pages_of_named_sites_may_call_and_others_may_not(database_url: str) -> None:
+    named = settings(database_url, api_origins="https://board.example")
+    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-api-key"}
+    async with serving(named) as api:
+        for origin, allowed in (("https://board.example", True), ("https://evil.example", False)):
+            answer = await api.http.options(LIST, headers={"Origin": origin, **asked})
+            found = answer.headers.get("access-control-allow-origin")
+            assert found == (origin if allowed else None)
+
+
+@pytest.mark.parametrize("origins", ["*", "board.example", "https://board.example/page"])
+def test_what_is_no_site_is_refused_as_a_setting(origins: str) -> None:
+    with pytest.raises(ValueError, match="api_origins"):
+        settings("postgresql://localhost/none", api_origins=origins)

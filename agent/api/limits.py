@@ -1,0 +1,53 @@
+"""How often a caller may call: by address before anything is looked up, by key after.
+
+Counted in this process, over a sliding minute; several API processes allow as many times as much.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from limits import RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+
+from agent.api.errors import ApiError
+from agent.settings import Settings
+
+
+@dataclass
+class Limits:
+    """The limits of one application."""
+
+    per_address: RateLimitItemPerMinute
+    per_key: RateLimitItemPerMinute
+    _counted: SlidingWindowCounterRateLimiter = field(
+        default_factory=lambda: SlidingWindowCounterRateLimiter(MemoryStorage())
+    )
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        """Return the limits that the settings give."""
+        return cls(
+            RateLimitItemPerMinute(settings.api_address_requests_per_minute),
+            RateLimitItemPerMinute(settings.api_key_requests_per_minute),
+        )
+
+    async def count_address(self, address: str) -> None:
+        """Count a call from `address`; raises ApiError 429 if it is one too many."""
+        await self._count(self.per_address, "address", address)
+
+    async def count_key(self, key_id: str) -> None:
+        """Count a call with a key; raises ApiError 429 if it is one too many."""
+        await self._count(self.per_key, "key", key_id)
+
+    async def _count(self, limit: RateLimitItemPerMinute, kind: str, caller: str) -> None:
+        if await self._counted.hit(limit, kind, caller):
+            return
+        free = (await self._counted.get_window_stats(limit, kind, caller)).reset_time
+        wait = max(1, math.ceil(free - time.time()))
+        details = f"at most {limit.amount} requests a minute for each {kind}"
+        raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, details, {"Retry-After": str(wait)})
