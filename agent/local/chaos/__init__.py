@@ -1,0 +1,10 @@
+"""`coach chaos`: random campaigns of faults, and whether a word was lost in any of them.
+
+plan        what a campaign will do: pure, the same for the same seed
+nursery     processes that are born in milliseconds
+job, worker what runs in them: the real recorder, journal, shipper and lease, without audio
+stage       one campaign of them, on a real Postgres behind a real fault proxy
+rooms       one campaign with a LiveKit server, a real worker, clients who speak and hear
+truth       what was said, by who said it; `verdict` compares it with what Postgres holds
+campaigns   one after the other, kept in a ledger, and the table at the end
+"""

@@ -1,0 +1,190 @@
+"""The Postgres of a campaign, and what can go wrong with it.
+
+A durable server on data of its own: what it has acknowledged has to be there after it was killed.
+Workers reach it through a fault proxy, as a role that is nobody's superuser, so that "too many
+connections" can be brought about and our own looks still get through.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from agent.local import postgres, postgres_programs
+from agent.local.loopback import HOST, free_port
+from agent.local.postgres import Postgres, PostgresError
+from persistence import migrate
+
+ROLE = "coach_chaos"
+_RESTART_SECONDS = 30.0
+_EMPTIED = (
+    "sessions", "appointments", "worker_leases", "dead_letters", "tombstones", "analysis_runs",
+    "procrastinate_jobs", "procrastinate_workers", "chaos_ends",
+)  # fmt: skip
+_WITNESS = """
+CREATE TABLE chaos_ends (
+    session_id uuid NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    end_reason text, provisional boolean NOT NULL, lease_held boolean NOT NULL
+);
+CREATE FUNCTION chaos_witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO chaos_ends (session_id, end_reason, provisional, lease_held)
+    VALUES (NEW.id, NEW.end_reason, NEW.reclaimed_at IS NOT NULL, EXISTS (
+        SELECT FROM worker_leases l WHERE l.worker_id = NEW.worker_id AND l.expires_at > now()));
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_witness AFTER UPDATE OF status ON sessions FOR EACH ROW
+    WHEN (OLD.status = 'active' AND NEW.status <> 'active') EXECUTE FUNCTION chaos_witness();
+"""
+"""Sees every end of a session, also one that is taken back: rows alone show only the last."""
+
+
+class Database:
+    """A server with the project's schema; made by `created`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "postgres"
+        self._port = free_port()
+        self._password = secrets.token_urlsafe(24)
+        self._server: Postgres = postgres.start(self._data, port=self._port)
+        self._set_up()
+
+    @classmethod
+    @contextmanager
+    def created(cls) -> Iterator[Database]:
+        """Give a server on new data, which goes at the end of the block."""
+        # as root its user has to get there, whatever TMPDIR says
+        folder = Path(tempfile.mkdtemp(prefix="voice-coach-chaos-", dir=_place()))
+        postgres_programs.give_away(folder)
+        database = None
+        try:
+            database = cls(folder)
+            yield database
+        finally:
+            if database is not None:
+                database.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on the loopback interface."""
+        return self._port
+
+    def url(self, port: int) -> str:
+        """Return the URL for workers, by way of `port`."""
+        return f"postgresql://{ROLE}:{self._password}@{HOST}:{port}/postgres"
+
+    def admin(self) -> psycopg.Connection[Any]:
+        """Return a connection of our own, which writes even while others may only read."""
+        db = psycopg.connect(self._server.url, autocommit=True, row_factory=dict_row)
+        db.execute("SET default_transaction_read_only = off")
+        return db
+
+    def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        with self.admin() as db:
+            return list(db.execute(statement.encode(), parameters).fetchall())
+
+    def empty(self) -> None:
+        """Forget all sessions, and what earlier campaigns left broken."""
+        self.allow_writes()
+        self.admit()
+        with self.admin() as db:
+            db.execute(f"TRUNCATE {', '.join(_EMPTIED)} CASCADE".encode())
+
+    def kill(self) -> None:
+        """Kill the server, as a machine does that has no memory left."""
+        self._postmaster().kill()
+        self._server.stop()
+
+    def restart(self) -> None:
+        """Stop the server, if it runs, and start it."""
+        self._server.stop()
+        self.start()
+
+    def start(self) -> None:
+        """Start the server after `kill`; its last processes may take a moment to go."""
+        deadline = time.monotonic() + _RESTART_SECONDS
+        while True:
+            try:
+                self._server = postgres.start(self._data, port=self._port)
+            except PostgresError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def crash(self) -> None:
+        """Kill one of its processes: it throws everybody out and recovers."""
+        with self.admin() as db:
+            backend = psutil.Process(db.info.backend_pid)
+            backend.kill()
+            try:
+                db.execute("SELECT 1")
+            except psycopg.OperationalError:
+                return
+
+    def cut(self) -> None:
+        """End all connections of workers."""
+        self.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", ROLE
+        )
+
+    def refuse(self) -> None:
+        """Have no connection left for workers."""
+        self._alter_role("CONNECTION LIMIT 0")
+        self.cut()
+
+    def admit(self) -> None:
+        """Have connections for workers."""
+        self._alter_role("CONNECTION LIMIT -1")
+
+    def forbid_writes(self) -> None:
+        """Be read-only, as a standby is in a fail-over."""
+        self._configure("ALTER SYSTEM SET default_transaction_read_only = on")
+
+    def allow_writes(self) -> None:
+        self._configure("ALTER SYSTEM RESET default_transaction_read_only")
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def _configure(self, statement: str) -> None:
+        with self.admin() as db:
+            db.execute(statement.encode())
+            db.execute("SELECT pg_reload_conf()")
+
+    def _alter_role(self, how: str) -> None:
+        with self.admin() as db:
+            db.execute(f"ALTER ROLE {ROLE} {how}".encode())
+
+    def _postmaster(self) -> psutil.Process:
+        pid = (self._data / "postmaster.pid").read_text().split("\n", 1)[0]
+        return psutil.Process(int(pid))
+
+    def _set_up(self) -> None:
+        migrate.upgrade(self._server.url)
+        with self.admin() as db:
+            password = sql.Literal(self._password)
+            db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(_ROLE, password))
+        migrate.grant(self._server.url, ROLE)
+        with self.admin() as db:
+            db.execute(_WITNESS.encode())
+
+
+_ROLE = sql.Identifier(ROLE)
+
+
+def _place() -> str | None:
+    return "/tmp" if postgres_programs.server_user()[0] is not None else None  # noqa: S108

@@ -1,0 +1,174 @@
+"""The live part of a process campaign: two workers, their jobs, and the moments when one dies."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from uuid import UUID
+
+import uuid_utils.compat as uuids
+
+from agent.local.chaos import job, records, worker
+from agent.local.chaos.nursery import Nursery
+from agent.local.chaos.plan import Talk
+from agent.settings import Settings
+
+_LOOK_SECONDS = 0.02
+STOP_SECONDS = 40.0
+"""In which a worker that was asked to stop is gone; jobs of a dead one may keep it waiting."""
+
+
+class StuckError(Exception):
+    """Something did not happen that had to."""
+
+
+@dataclass
+class LiveWorker:
+    process: ForkServerProcess
+    record: Path
+    settings: Settings
+
+    @property
+    def pid(self) -> int:
+        """Its process, which leads its process group."""
+        assert self.process.pid is not None  # noqa: S101 it was started
+        return self.process.pid
+
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def ready_in(self) -> Path | None:
+        """Return the folder of its journals once it takes jobs."""
+        entry = records.first(self.record, "ready")
+        return Path(entry["folder"]) if entry else None
+
+
+@dataclass
+class LiveJob:
+    talk: Talk
+    session: UUID
+    process: ForkServerProcess
+    record: Path
+    folder: Path
+    group: int
+    crashed_at: float | None = None
+    """`time.monotonic()` from which on nothing has to be kept: when it was killed, or stopped."""
+    stalled_at: float | None = None
+
+    def running(self) -> bool:
+        return self.crashed_at is None and self.process.is_alive()
+
+    def crash(self) -> None:
+        """Note that it is being killed now."""
+        if self.running():
+            self.crashed_at = self.stalled_at or time.monotonic()
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / f"{self.session}.journal"
+
+
+@dataclass
+class Scene:
+    """What runs; `worker` is the one that faults hit, the rival stands by."""
+
+    nursery: Nursery
+    folder: Path
+    worker: LiveWorker
+    rival: LiveWorker
+    jobs: list[LiveJob] = field(default_factory=list)
+    workers: list[LiveWorker] = field(default_factory=list)
+    stopping: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who takes the worker away until it is started again."""
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @classmethod
+    def opened(cls, nursery: Nursery, folder: Path, settings: Settings, rivals: Settings) -> Scene:
+        """Start both workers, and return without waiting for them."""
+        rival = _bear(nursery, folder, "rival", rivals)
+        first = _bear(nursery, folder, "worker-0", settings)
+        return cls(nursery, folder, first, rival, workers=[first, rival])
+
+    def start_worker(self) -> None:
+        """Start the worker again, in place of the one that is gone."""
+        name = f"worker-{next(self._numbers)}"
+        self.worker = _bear(self.nursery, self.folder, name, self.worker.settings)
+        self.workers.append(self.worker)
+
+    async def hold(self, talk: Talk) -> None:
+        """Start the job of `talk` as soon as there is a worker to start it."""
+        live, folder = self.worker, self.worker.ready_in()
+        while folder is None or not live.alive():
+            await asyncio.sleep(_LOOK_SECONDS)
+            live, folder = self.worker, self.worker.ready_in()
+        session, record = uuids.uuid7(), self.folder / f"talk-{talk.number}.jsonl"
+        process = self.nursery.bear(
+            f"talk-{talk.number}",
+            job.run,
+            live.settings,
+            folder,
+            session,
+            talk,
+            record,
+            group=live.pid,
+        )
+        self.jobs.append(LiveJob(talk, session, process, record, folder, live.pid))
+
+    async def running_job(self, target: int, until: float) -> LiveJob | None:
+        """Return a job under way, the `target`-th of them; None if there is none any more.
+
+        Waits for one until `until` (`time.monotonic()`).
+        """
+        while not (running := [job for job in self.jobs if job.running()]):
+            if time.monotonic() > until:
+                return None
+            await asyncio.sleep(_LOOK_SECONDS)
+        return running[target % len(running)]
+
+    def kill_group(self) -> list[LiveJob]:
+        """Kill the worker with all its jobs; return those that ran."""
+        group = self.worker.pid
+        hit = [job for job in self.jobs if job.group == group and job.running()]
+        for live in hit:
+            live.crash()
+        signalled(group, signal.SIGKILL, group=True)
+        self.worker.process.join()
+        for live in hit:
+            live.process.join()
+        return hit
+
+    async def stopped(self, live: LiveWorker, seconds: float = STOP_SECONDS) -> None:
+        """Wait until a worker that was asked to stop is gone; raise StuckError if it is not."""
+        deadline = time.monotonic() + seconds
+        while live.alive():
+            if time.monotonic() > deadline:
+                raise StuckError(f"{live.record.stem} has not stopped after {seconds:.0f} s")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def jobs_gone(self, seconds: float) -> None:
+        """Wait until every job has ended; raise StuckError if one has not."""
+        deadline = time.monotonic() + seconds
+        while left := [live for live in self.jobs if live.process.is_alive()]:
+            if time.monotonic() > deadline:
+                raise StuckError(f"{left[0].record.stem} has not ended after {seconds:.0f} s")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def signalled(pid: int, number: signal.Signals, *, group: bool = False) -> None:
+    """Send a signal to a process, or to the group it leads; nothing if that is gone."""
+    try:
+        (os.killpg if group else os.kill)(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _bear(nursery: Nursery, folder: Path, name: str, settings: Settings) -> LiveWorker:
+    record = folder / f"{name}.jsonl"
+    return LiveWorker(nursery.bear(name, worker.run, settings, record), record, settings)

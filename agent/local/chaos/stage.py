@@ -1,0 +1,179 @@
+"""One process campaign: played on a real Postgres behind a real fault proxy, then judged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from agent.local.chaos import truth
+from agent.local.chaos.breaking import Breaking
+from agent.local.chaos.database import Database
+from agent.local.chaos.nursery import Nursery
+from agent.local.chaos.outcome import Outcome, failed
+from agent.local.chaos.plan import Campaign, Fault, Kind, Talk
+from agent.local.chaos.scene import STOP_SECONDS, Scene, StuckError, signalled
+from agent.local.chaos.truth import Held, Told
+from agent.local.chaos.verdict import Finding, Spoken, judge, judge_ends
+from agent.local.toxiproxy import Proxy
+from agent.settings import Settings
+from persistence import audit
+from persistence.database import connect
+
+LEASE_SECONDS, RENEWAL_SECONDS = 1.5, 0.3
+SHIP_SECONDS = 20.0
+SETTLE_SECONDS = 60.0
+"""In which everything is in Postgres once nothing is broken any more."""
+DISK_BYTES = 4 * 1024 * 1024
+ORDER_SLACK = 0.005
+"""Seconds by which the job's own look at the clock and the recorder's may differ."""
+_LOOK_SECONDS = 0.05
+
+
+@dataclass
+class Stage:
+    """What outlives a campaign."""
+
+    nursery: Nursery
+    database: Database
+    proxy: Proxy
+
+    async def play(self, campaign: Campaign, folder: Path) -> Outcome:
+        """Play `campaign`, with all that it writes in `folder`, which is there and empty."""
+        began = time.monotonic()
+        await asyncio.to_thread(self.database.empty)
+        journals = folder / "journal"
+        journals.mkdir(mode=0o700)
+        wants_disk = any(fault.kind is Kind.DISK_FULL for fault in campaign.faults)
+        with _small_disk(journals, wanted=wants_disk) as disk:
+            scene = self._scene(campaign, folder, journals)
+            breaking = Breaking(scene, self.database, self.proxy, disk)
+            try:
+                hit = await _act(campaign, scene, breaking)
+                stuck = await self._settle(scene, journals)
+            finally:
+                self.nursery.close()
+                await asyncio.to_thread(self.proxy.heal)
+        stories = [truth.told(job, breaking.full) for job in scene.jobs]
+        spoken = [piece for story in stories for piece in story.spoken()]
+        held = await asyncio.to_thread(Held.read, self.database)
+        return Outcome.of(
+            campaign,
+            hit,
+            stuck + await self._judged(stories, spoken, held),
+            spoken,
+            sessions=len(held.sessions),
+            turns=len(held.turns),
+            seconds=time.monotonic() - began,
+        )
+
+    def _scene(self, campaign: Campaign, folder: Path, journals: Path) -> Scene:
+        def settings(port: int, place: Path) -> Settings:
+            return Settings(
+                database_url=SecretStr(self.database.url(port)),
+                journal_dir=place,
+                lease_seconds=LEASE_SECONDS,
+                lease_renewal_seconds=RENEWAL_SECONDS,
+                ship_seconds=SHIP_SECONDS,
+                run_jobs=False,
+            )
+
+        elsewhere = journals if campaign.shared_folder else folder / "rivals-journal"
+        rivals = settings(self.database.port, elsewhere)
+        return Scene.opened(self.nursery, folder, settings(self.proxy.port, journals), rivals)
+
+    async def _settle(self, scene: Scene, journals: Path) -> list[Finding]:
+        """Let everything come to its end, nothing being broken; return what did not."""
+        await asyncio.to_thread(self.proxy.heal)
+        try:
+            await scene.jobs_gone(SETTLE_SECONDS)
+            signalled(scene.worker.pid, signal.SIGTERM)
+            await scene.stopped(scene.worker)
+            if _left(journals):
+                scene.start_worker()
+                await self._all_shipped(journals)
+                signalled(scene.worker.pid, signal.SIGTERM)
+            signalled(scene.rival.pid, signal.SIGTERM)
+            for live in (scene.worker, scene.rival):
+                await scene.stopped(live, STOP_SECONDS)
+        except StuckError as error:
+            return [failed(str(error))]
+        return []
+
+    async def _all_shipped(self, journals: Path) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while left := _left(journals):
+            if time.monotonic() > deadline:
+                raise StuckError(f"{left} journals are not shipped")
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _judged(
+        self, stories: Sequence[Told], spoken: Sequence[Spoken], held: Held
+    ) -> list[Finding]:
+        async with await connect(self.database.url(self.database.port), "chaos") as db:
+            wrong = [finding async for finding in audit.findings(db)]
+        endings = [story.ending(held.row(story.session)) for story in stories]
+        broken = frozenset(str(finding.session_id) for finding in wrong)
+        return [
+            *judge(spoken, held.stored(), slack=ORDER_SLACK),
+            *judge_ends([end for end in endings if end is not None], held.ends(broken)),
+            *(finding for story in stories for finding in held.unsaid(story)),
+        ]
+
+
+def _left(journals: Path) -> int:
+    return sum(1 for _ in journals.glob("*/*.journal"))
+
+
+async def _act(campaign: Campaign, scene: Scene, breaking: Breaking) -> Counter[Kind]:
+    """Play the plan; return how often what hit something."""
+    began = time.monotonic()
+
+    async def at(seconds: float) -> None:
+        await asyncio.sleep(began + seconds - time.monotonic())
+
+    async def hold(talk: Talk) -> None:
+        await at(talk.begins)
+        await scene.hold(talk)
+
+    async def happen(fault: Fault) -> Kind | None:
+        await at(fault.at)
+        return fault.kind if await breaking.happen(fault) else None
+
+    async with asyncio.TaskGroup() as group:
+        for talk in campaign.talks:
+            group.create_task(hold(talk))
+        happening = [group.create_task(happen(fault)) for fault in campaign.faults]
+    return Counter(kind for task in happening if (kind := task.result()) is not None)
+
+
+@contextmanager
+def _small_disk(place: Path, *, wanted: bool) -> Iterator[Path | None]:
+    """Mount a disk of DISK_BYTES at `place` for the block; None where none is to be had.
+
+    What was left on it is copied to `place` afterwards: it may be evidence.
+    """
+    if not wanted or os.geteuid() != 0:
+        yield None
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "none", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603
+        yield None
+        return
+    try:
+        yield place
+    finally:
+        kept = place.with_name("journal-left")
+        with contextlib.suppress(OSError):
+            subprocess.run(["cp", "-a", str(place), str(kept)], check=False)  # noqa: S603, S607
+        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: S603, S607
