@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
@@ -12,6 +12,7 @@ from pydantic import Field
 from agent.api import messages, paging
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
+from agent.api.exports import EXPORTS
 from agent.api.paging import Paged
 from agent.api.resources import Db
 from agent.api.shapes import GivenTime, QueryText, SessionStatus
@@ -67,3 +68,35 @@ async def show_session(
     if row is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
     return messages.transcript(row, turns)
+
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The file.",
+        "content": {
+            export.media_type.partition(";")[0]: {"schema": {"type": "string"}}
+            for export in EXPORTS.values()
+        },
+    }
+}
+
+
+@router.get(
+    "/{sessionId}/export",
+    response_class=Response,
+    responses=_FILE | documented(400, 401, 403, 404, 503),
+)
+async def export_session(
+    db: Db,
+    session_id: Annotated[UUID, Path(alias="sessionId")],
+    wanted: Annotated[Literal["json", "md", "vtt", "txt"], Query(alias="format")] = "json",
+) -> Response:
+    """Give one session as a file to keep."""
+    transcript = await show_session(db, session_id)
+    export = EXPORTS[wanted]
+    disposition = f'attachment; filename="session-{session_id}.{wanted}"'
+    return Response(
+        export.render(transcript),
+        media_type=export.media_type,
+        headers={"Content-Disposition": disposition},
+    )

@@ -211,3 +211,36 @@ async def test_an_unknown_session_is_404(api: Api, admin: str) -> None:
     answer = await api.get(f"{LIST}/{uuid4()}", admin)
     assert answer.status_code == 404
     assert answer.json() == {"error": "not found", "details": "there is no such session"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "media_type"),
+    [
+        ("json", "application/json"),
+        ("md", "text/markdown; charset=utf-8"),
+        ("vtt", "text/vtt; charset=utf-8"),
+        ("txt", "text/plain; charset=utf-8"),
+    ],
+)
+async def test_a_session_is_exported_as_a_file(
+    api: Api, admin: str, wanted: str, media_type: str
+) -> None:
+    session = await add_session(api.db, client_identity="visitor")
+    await add_turns(api.db, session, [{"text": "Guten Morgen, schön."}])
+    answer = await api.get(f"{LIST}/{session}/export", admin, params={"format": wanted})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == media_type
+    assert answer.headers["content-disposition"] == (
+        f'attachment; filename="session-{session}.{wanted}"'
+    )
+    assert "Guten Morgen" in answer.text
+
+
+async def test_an_export_in_an_unknown_format_or_of_no_session_is_refused(
+    api: Api, admin: str
+) -> None:
+    session = await add_session(api.db)
+    params = {"format": "pdf"}
+    answer = await api.get(f"{LIST}/{session}/export", admin, params=params)
+    assert answer.status_code == 400
+    assert (await api.get(f"{LIST}/{uuid4()}/export", admin)).status_code == 404
