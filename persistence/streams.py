@@ -43,6 +43,8 @@ class Stream:
     speakers: dict[str, str | None] = field(default_factory=dict)
     write_session: bool = True
     ended: bool = False
+    kept: bool = False
+    """Whether the disk refused to delete it, although it has ended."""
     damaged: int = 0
     """Bytes that were no event."""
     failures: int = 0
@@ -101,7 +103,9 @@ class Streams:
         if stream is None:
             stream = Stream(path, session_id, left_behind, now)
             self._known[session_id] = stream
-        if size > stream.offset and not stream.ended and session_id not in self._dirty:
+        if stream.ended:
+            self._delete(stream)
+        elif size > stream.offset and session_id not in self._dirty:
             stream.waiting_since = now
             self._dirty[session_id] = None
 
@@ -180,6 +184,7 @@ class Streams:
             self._note_damage(stream, taken.damaged)
         stream.ended = any(isinstance(r.event, Ended) for r in taken.passage.records)
         if stream.ended:
+            self._count_tail(stream)
             self._delete(stream)
         else:
             self._dirty[stream.session_id] = None  # there may be more: the next reading tells
@@ -208,20 +213,23 @@ class Streams:
         self.damaged_bytes += size
 
     def _delete(self, stream: Stream) -> None:
-        """Delete the journal; what is behind its end is no event, and counted."""
+        """Delete the journal; one that the disk does not let go of is tried again at each look."""
         try:
-            tail = stream.path.stat().st_size - stream.offset
-            if tail > 0:
-                self._note_damage(stream, tail)
-            stream.path.unlink()
-        except FileNotFoundError:
-            pass
+            stream.path.unlink(missing_ok=True)
         except OSError as error:
-            log.error(  # noqa: TRY400
-                "journal_not_deleted", session_id=str(stream.session_id), error=error.errno
-            )
+            if not stream.kept:
+                stream.kept = True
+                log.error(  # noqa: TRY400
+                    "journal_not_deleted", session_id=str(stream.session_id), error=error.errno
+                )
             return
         self._forget(stream)
+
+    def _count_tail(self, stream: Stream) -> None:
+        """Count what is behind a journal's end: it is no event."""
+        with contextlib.suppress(OSError):
+            if (tail := stream.path.stat().st_size - stream.offset) > 0:
+                self._note_damage(stream, tail)
 
     def _forget(self, stream: Stream) -> None:
         self._known.pop(stream.session_id, None)
