@@ -102,7 +102,13 @@ class Postgres:
         """Stop the server, its connections cut, its data on disk; a second call does nothing."""
         if self._process.stdin is not None:
             self._process.stdin.close()
-        self._process.wait(STOP_SECONDS)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            # a fast shutdown in the middle of a crash recovery was seen to wait for ever
+            if (server := _server_of(self.data_dir)) is not None:
+                server.send_signal(signal.SIGQUIT)
+            self._process.wait(STOP_SECONDS)
         self._claim.close()
 
     def __enter__(self) -> Self:
@@ -215,7 +221,7 @@ def _initialise(binaries: Path, data: Path, *, sync: bool) -> None:
         return
     fresh = data.with_name(f"{data.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    _private_folder(fresh)
+    programs.private_folder(fresh)
     options = ["-U", "postgres", "--auth-local=trust", "--auth-host=reject", "-E", "UTF8"]
     options += ["--locale-provider=builtin", "--locale=C.UTF-8", *([] if sync else ["--no-sync"])]
     user, group = programs.server_user()
@@ -235,12 +241,6 @@ def _initialise(binaries: Path, data: Path, *, sync: bool) -> None:
     if data.exists():
         data.rmdir()
     fresh.rename(data)
-
-
-def _private_folder(folder: Path) -> None:
-    """Make `folder` for the server's user alone."""
-    folder.mkdir(mode=0o700)
-    programs.give_away(folder)
 
 
 def _launch(
@@ -278,7 +278,7 @@ def _socket_dir(data: Path) -> Path:
     short = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"voice-coach-{short}"
     if not folder.exists():
-        _private_folder(folder)
+        programs.private_folder(folder)
     if folder.is_symlink() or folder.stat().st_uid != data.stat().st_uid:
         raise PostgresError(f"{folder} belongs to somebody else")
     return folder

@@ -93,6 +93,12 @@ def give_away(folder: Path) -> None:
         os.chown(folder, user, group)
 
 
+def private_folder(folder: Path) -> None:
+    """Make `folder` for the server's user alone."""
+    folder.mkdir(mode=0o700)
+    give_away(folder)
+
+
 def server_user() -> tuple[int | None, int | None]:
     """Return the user and group that the server runs as; None for those of this process."""
     if os.geteuid() != 0:

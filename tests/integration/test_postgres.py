@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,22 @@ def test_a_port_is_for_roles_with_a_password_and_one_that_was_killed_comes_back_
         psycopg.connect(f"postgresql://guest:secret@127.0.0.1:{port}/postgres").close()
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(f"postgresql://guest:wrong@127.0.0.1:{port}/postgres")
+
+
+def test_a_server_that_does_not_stop_in_time_is_stopped_at_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was stopped in the middle of a crash recovery was seen to wait for ever."""
+    server = postgres.start(place / "data")
+    pid = server_pid(place / "data")
+    psutil.Process(pid).suspend()
+    monkeypatch.setattr(postgres, "STOP_SECONDS", 0.5)
+    resumed = threading.Timer(0.75, psutil.Process(pid).resume)
+    resumed.start()
+    server.stop()
+    assert not psutil.pid_exists(pid)
+    resumed.join()
+    assert "immediate shutdown" in (place / "data" / "log").read_text()
 
 
 def test_a_ctrl_c_in_the_terminal_is_not_for_the_server(place: Path) -> None:
