@@ -28,6 +28,7 @@ from persistence import migrate
 
 ROLE = "coach_chaos"
 _RESTART_SECONDS = 30.0
+_LOOK_SECONDS = 0.05
 _EMPTIED = (
     "sessions", "appointments", "worker_leases", "dead_letters", "tombstones", "analysis_runs",
     "procrastinate_jobs", "procrastinate_workers", "chaos_ends",
@@ -86,10 +87,21 @@ class Database:
         return f"postgresql://{ROLE}:{self._password}@{HOST}:{port}/postgres"
 
     def admin(self) -> psycopg.Connection[Any]:
-        """Return a connection of our own, which writes even while others may only read."""
-        db = psycopg.connect(self._server.url, autocommit=True, row_factory=dict_row)
-        db.execute("SET default_transaction_read_only = off")
-        return db
+        """Return a connection of our own, which writes even while others may only read.
+
+        Waits for a server that is still recovering.
+        """
+        deadline = time.monotonic() + _RESTART_SECONDS
+        while True:
+            try:
+                db = psycopg.connect(self._server.url, autocommit=True, row_factory=dict_row)
+                db.execute("SET default_transaction_read_only = off")
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_SECONDS)
+            else:
+                return db
 
     def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
         with self.admin() as db:
@@ -121,7 +133,7 @@ class Database:
             except PostgresError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(0.1)
+                time.sleep(_LOOK_SECONDS)
             else:
                 return
 

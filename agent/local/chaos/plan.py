@@ -102,7 +102,7 @@ class Campaign:
     """Whether the second worker sees the journals of the first, as one on the same host does."""
 
 
-FAULTS_EACH: Mapping[Level, tuple[int, int]] = {Level.PROCESS: (7, 13), Level.ROOM: (3, 5)}
+FAULTS_EACH: Mapping[Level, tuple[int, int]] = {Level.PROCESS: (9, 16), Level.ROOM: (3, 5)}
 """Fewest and most faults of one campaign."""
 
 PROCESS_SECONDS = 5.0
