@@ -149,6 +149,8 @@ class Settings(BaseSettings):
     """How long a stopping worker lets its sessions go on; 0 ends them at once."""
     ship_seconds: float = Field(default=30.0, ge=0)
     """How long a stopping worker waits for Postgres to have everything."""
+    metrics_port: int = Field(default=0, ge=0, le=MAX_PORT)
+    """Where the worker serves `/metrics`, on the same host; 0 picks a free one, and logs it."""
     run_jobs: bool = True
     """Whether `coach start` also runs the after-session jobs."""
 

@@ -21,7 +21,7 @@ from psycopg import AsyncConnection
 from agent.jobs import after_session
 from agent.jobs import runner as jobs
 from agent.settings import Settings, secret
-from persistence import folders, liveness, sessions
+from persistence import deadletters, folders, liveness
 from persistence.database import connect, translated
 from persistence.errors import PersistenceError
 from persistence.folders import WorkerFolder
@@ -42,6 +42,10 @@ class Estate:
     settings: Settings
     folder: WorkerFolder
     shipper: Shipper
+    reclaimed: int = 0
+    """Sessions of lost workers that this one ended."""
+    dead_letters: int | None = None
+    """How many Postgres had when it was last asked."""
     lease: Lease
     settled: bool = False
     """Whether Postgres has everything: only then is the lease given up."""
@@ -122,7 +126,8 @@ class Estate:
 
     async def _reclaim(self) -> None:
         async with await connect(secret(self.settings.database_url), "reclaim") as db:
-            await liveness.reclaim(db, _defer)
+            self.reclaimed += len(await liveness.reclaim(db, after_session.defer))
+            self.dead_letters = await deadletters.count(db)
 
     async def _adopt_regularly(self) -> None:
         while True:

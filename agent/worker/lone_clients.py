@@ -46,6 +46,8 @@ class LoneClients:
     agent_name: str
     wait_seconds: float
     served: Callable[[], Collection[str]]
+    agents_called: int = 0
+    """How many were called by this worker."""
     _since: dict[str, float] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
     _next: int = 0
@@ -103,6 +105,7 @@ class LoneClients:
         )
         self._since[name] = time.monotonic()
         self._calls[name] += 1
+        self.agents_called += 1
         log.warning("agent_called_again", waited_seconds=round(waited, 1), reason=why(stale))
         for dispatch in stale:
             await self._delete(dispatch.id, name)

@@ -21,6 +21,7 @@ from agent.worker.background import running
 from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
 from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.metrics import Metrics
 from agent.worker.signals import Stop
 from persistence.database import connect, require_current_schema, translated
 from persistence.errors import DatabaseUnavailableError
@@ -56,7 +57,9 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
                 settings.lone_client_seconds,
                 served=lambda: [job.job.room.name for job in server.active_jobs],
             )
-            async with running({**estate.tasks(), "lone_clients": lone_clients.run}):
+            metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
+            beside = {"lone_clients": lone_clients.run, "metrics": metrics.run}
+            async with running({**estate.tasks(), **beside}):
                 await stop.before(estate.known_alive())
                 if not stop.asked.is_set():
                     with apart_from_main():

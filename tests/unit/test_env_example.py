@@ -22,5 +22,6 @@ def test_every_name_is_a_setting_and_every_needed_setting_is_named() -> None:
 def test_every_value_is_the_settings_default() -> None:
     for name, value in NAMED.items():
         default = Settings.model_fields[FIELDS[name]].default
-        shown = str(default).lower() if isinstance(default, bool) else str(default or "")
+        shown = "" if default in (None, ()) else str(default)
+        shown = shown.lower() if isinstance(default, bool) else shown
         assert shown.removesuffix(".0") == value, name
