@@ -1,4 +1,9 @@
-"""The way to Postgres: connections with timeouts that end, and errors in the project's own words.
+"""The way to Postgres: connections that wait for nothing for ever, errors in the project's words.
+
+A network may swallow what is sent and close nothing. Where packets get lost, TCP notices within
+30 s. Where something acknowledges them that does not pass them on (a load balancer whose backend
+hangs) only a limit on the wait for an answer notices: `BoundedConnection` has one. Postgres in its
+turn gives up who is gone, so that a dead connection's locks do not outlive it by more than 20 s.
 
 psycopg where speed counts, SQLAlchemy for ordinary queries, both from one URL. Whatever a driver
 says of an error may quote the data that caused it, so nothing of that is passed on: an error is its
@@ -10,14 +15,19 @@ machine, needs neither, and is 25 MB lighter.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 import psycopg_pool
 from psycopg import AsyncConnection
+from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
 
 import migrations
@@ -31,9 +41,15 @@ from persistence.errors import (
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+Answer = TypeVar("Answer")
+
 CONNECT_SECONDS = 5
 POOL_SECONDS = 5.0
 """How long a caller waits for a connection of the pool."""
+CHECK_SECONDS = 2.0
+"""How long one has to show there that it works; else another one is tried."""
+ANSWER_SECONDS = 35.0
+"""How long an answer is waited for: somewhat longer than Postgres works on a statement."""
 
 _NETWORK = {
     "connect_timeout": CONNECT_SECONDS,
@@ -46,7 +62,12 @@ _NETWORK = {
 _SESSION = {
     "statement_timeout": "30s",
     "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "20s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    # journals go once Postgres has said "committed": it must not take that back after a crash
+    "synchronous_commit": "on",
     "timezone": "UTC",
 }
 _SETTINGS = "SELECT " + ", ".join(
@@ -58,6 +79,31 @@ _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
 STATEMENT_TIMED_OUT = "57014"
 _OTHER_SCHEMA = ("42P01", "42703", "3F000", "42704", "42883")
 """No such table, column, schema, type or function."""
+
+
+class BoundedConnection(AsyncConnection[tuple[Any, ...]]):
+    """A connection that is cut where an answer takes too long: whoever waits for it then fails.
+
+    Cancelling the wait instead would take another 10 s, in which the driver asks Postgres, over a
+    second connection, to stop.
+    """
+
+    answer_seconds = ANSWER_SECONDS
+
+    async def wait(self, gen: PQGen[Answer], *how: Any, **more: Any) -> Answer:
+        """Return the answer, as the driver's own; raises OperationalError if there is none."""
+        timer = asyncio.get_running_loop().call_later(self.answer_seconds, self._cut)
+        try:
+            return await super().wait(gen, *how, **more)
+        finally:
+            timer.cancel()
+
+    def _cut(self) -> None:
+        with (
+            contextlib.suppress(psycopg.Error, OSError),
+            socket.socket(fileno=os.dup(self.fileno())) as theirs,
+        ):
+            theirs.shutdown(socket.SHUT_RDWR)
 
 
 def normalised(url: str) -> str:
@@ -73,9 +119,12 @@ def conninfo(url: str, name: str) -> str:
     return make_conninfo(normalised(url), application_name=f"voice-coach {name}", **_NETWORK)
 
 
-async def connect(url: str, name: str) -> AsyncConnection[tuple[Any, ...]]:
+async def connect(
+    url: str, name: str, *, answer_seconds: float = ANSWER_SECONDS
+) -> BoundedConnection:
     """Return a connection of its own, in autocommit: transactions are opened where they belong."""
-    db = await AsyncConnection.connect(conninfo(url, name), autocommit=True)
+    db = await BoundedConnection.connect(conninfo(url, name), autocommit=True)
+    db.answer_seconds = answer_seconds
     try:
         await db.execute(_SETTINGS)
     except BaseException:
@@ -86,10 +135,11 @@ async def connect(url: str, name: str) -> AsyncConnection[tuple[Any, ...]]:
 
 def pool(
     url: str, name: str, *, max_size: int = 8
-) -> psycopg_pool.AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]:
+) -> psycopg_pool.AsyncConnectionPool[BoundedConnection]:
     """Return a pool, not yet open: `async with` it. Its connections are as those of `connect`."""
     return psycopg_pool.AsyncConnectionPool(
         conninfo(url, name),
+        connection_class=BoundedConnection,
         kwargs={"autocommit": True},
         min_size=1,
         max_size=max_size,
@@ -97,21 +147,27 @@ def pool(
         max_idle=300,
         reconnect_timeout=30,
         configure=_configure,
-        check=psycopg_pool.AsyncConnectionPool.check_connection,
+        check=_check,
         open=False,
         name=f"coach-{name}",
     )
 
 
-async def _configure(db: AsyncConnection[tuple[Any, ...]]) -> None:
+async def _configure(db: BoundedConnection) -> None:
     await db.execute(_SETTINGS)
+
+
+async def _check(db: BoundedConnection) -> None:
+    db.answer_seconds = CHECK_SECONDS
+    await db.execute("")
+    db.answer_seconds = ANSWER_SECONDS
 
 
 def engine(url: str, name: str, *, max_size: int = 8) -> AsyncEngine:
     """Return SQLAlchemy's engine; parameters stay out of its logs and its errors."""
     from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 see the module
 
-    async def connected(*_: Any, **__: Any) -> AsyncConnection[tuple[Any, ...]]:
+    async def connected(*_: Any, **__: Any) -> BoundedConnection:
         db = await connect(url, name)
         await db.set_autocommit(False)
         return db

@@ -16,8 +16,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -113,8 +112,6 @@ class Lease:
         self._db: AsyncConnection[Any] | None = None
         self.held = asyncio.Event()
         """Set at the first renewal: jobs are taken once it is."""
-        self.renewed_at: float | None = None
-        """When it was last renewed, by the monotonic clock."""
 
     async def run(self) -> None:
         """Renew until cancelled, on a connection of its own; failures are tried again."""
@@ -137,14 +134,13 @@ class Lease:
     async def renew(self) -> None:
         """Renew once; what `lapsed` is for has happened when the lease had run out before."""
         if self._db is None:
-            self._db = await connect(self._dsn, "lease")
+            self._db = await self._connected()
         live = await self._renewed(self._db)
         if not live:
             if not self._first:
                 log.warning("lease_had_lapsed")
             self._lapsed()
         self._first = False
-        self.renewed_at = time.monotonic()
         self.held.set()
 
     async def _renewed(self, db: AsyncConnection[Any]) -> bool:
@@ -163,10 +159,13 @@ class Lease:
     async def release(self) -> None:
         """Give the lease up at an orderly stop, after the last event is shipped."""
         try:
-            async with await connect(self._dsn, "lease") as db:
+            async with await self._connected() as db:
                 await db.execute(_RELEASE, [self._worker_id])
         except (psycopg.Error, OSError) as error:
             log.warning("lease_not_released", error=type(error).__name__)
+
+    async def _connected(self) -> AsyncConnection[Any]:
+        return await connect(self._dsn, "lease", answer_seconds=self._renewal_seconds / 2)
 
     async def _disconnect(self) -> None:
         db, self._db = self._db, None

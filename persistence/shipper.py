@@ -33,6 +33,8 @@ _now = time.monotonic
 
 BATCH_ROWS = 100
 POLL_SECONDS = 0.5
+ANSWER_SECONDS = 15.0
+"""Without an answer for so long a connection is taken for dead, and another one is made."""
 _DEAD_JOBS_SECONDS = 2.0
 _PING_SECONDS = 5.0
 _FLUSH_PAUSE = 0.02
@@ -71,7 +73,9 @@ class Shipper:
         try:
             while not self._stopping:
                 try:
-                    async with await connect(self._dsn, "shipper") as db:
+                    async with await connect(
+                        self._dsn, "shipper", answer_seconds=ANSWER_SECONDS
+                    ) as db:
                         await self._serve(db, wakeups)
                 except (psycopg.Error, OSError, LookupError) as error:
                     await self._fall_back(error)

@@ -29,7 +29,7 @@ LIVEKIT_SECONDS = 5.0
 @dataclass
 class Resources:
     settings: Settings
-    pool: AsyncConnectionPool[Connection]
+    pool: AsyncConnectionPool[database.BoundedConnection]
     livekit: livekit.LiveKitAPI
     limits: Limits
     started: float = field(default_factory=time.monotonic)

@@ -25,7 +25,7 @@ from agent.jobs.llm import Llm, LlmError
 from agent.jobs.tools import Tools
 from agent.settings import Settings
 from persistence import database
-from persistence.database import conninfo
+from persistence.database import BoundedConnection, conninfo
 from persistence.errors import PersistenceError
 
 CONCURRENCY = 4
@@ -67,7 +67,11 @@ async def _work(settings: Settings, model: Llm) -> None:
     """Run one worker until it stops by itself or is cancelled."""
     url = settings.database_url.get_secret_value() if settings.database_url else ""
     queue = PsycopgConnector(
-        conninfo=conninfo(url, "jobs"), min_size=1, max_size=CONNECTIONS, name="coach-queue"
+        conninfo=conninfo(url, "jobs"),
+        connection_class=BoundedConnection,
+        min_size=1,
+        max_size=CONNECTIONS,
+        name="coach-queue",
     )
     app = jobs_app.build(queue)
     pool = database.pool(url, "jobs", max_size=CONNECTIONS)

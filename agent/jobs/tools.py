@@ -12,12 +12,12 @@ from psycopg_pool import AsyncConnectionPool
 
 from agent.jobs.llm import Llm
 from persistence.analyses import Connection
-from persistence.database import translated
+from persistence.database import BoundedConnection, translated
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    pool: AsyncConnectionPool[Connection]
+    pool: AsyncConnectionPool[BoundedConnection]
     llm: Llm
 
     @staticmethod
