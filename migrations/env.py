@@ -12,7 +12,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from persistence import migrate
-from persistence.models import Table
+from persistence.schema import metadata
 
 
 def of_this_project(thing: Any, name: str | None, *_: object) -> bool:
@@ -24,7 +24,7 @@ def of_this_project(thing: Any, name: str | None, *_: object) -> bool:
 def run(connection: Connection) -> None:
     context.configure(
         connection=connection,
-        target_metadata=Table.metadata,
+        target_metadata=metadata,
         include_object=of_this_project,
     )
     with context.begin_transaction():

@@ -1,73 +1,27 @@
-"""The tables. Their words are the project's: see the README's glossary.
+"""The tables of people, sessions and turns. Their words are the project's: see the README.
 
 A `session` is one coaching conversation and never a database handle (`db`). Ids of rows that the
 journal makes are UUIDv7 given by the job, so that every write is an idempotent upsert; people are
-resolved to ids here and null where unknown, with the raw identity kept beside.
+resolved to ids here and null where unknown, with the raw identity kept beside. The tables that the
+installation itself runs on are in `operations`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    DateTime,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    Text,
-    UniqueConstraint,
-    func,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy import text as sql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlmodel import Field, SQLModel
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlmodel import Field
 
 from persistence.events import Completeness, EndReason, Role, Source
 from persistence.ids import new_id
-
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-    "pk": "pk_%(table_name)s",
-}
-SQLModel.metadata = MetaData(naming_convention=NAMING)
+from persistence.tables import Table, one_of, timestamp, user_link
 
 SESSION_STATUSES = ("active", "completed", "cancelled")
-SCOPES = ("admin", "coach", "client", "internal")
-
-
-def one_of(column: str, values: Any) -> CheckConstraint:
-    """Return a check that `column` holds one of `values`; its name is the column's."""
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=column)
-
-
-def timestamp(*, nullable: bool = True, now: bool = False, index: bool = False) -> Column[datetime]:
-    """Return a `timestamptz` column; `now` gives it the transaction's time by default."""
-    return Column(
-        DateTime(timezone=True),
-        nullable=nullable,
-        index=index,
-        server_default=func.now() if now else None,
-    )
-
-
-def user_link(*, index: bool = True) -> Column[UUID]:
-    """Return a link to a user that becomes null when the user goes."""
-    return Column(ForeignKey("users.id", ondelete="SET NULL"), nullable=True, index=index)
-
-
-class Table(SQLModel):
-    """What every table has in common: ids that sort by time."""
-
-    __table_args__: ClassVar[Any] = ()
 
 
 class User(Table, table=True):
@@ -104,6 +58,17 @@ class Appointment(Table, table=True):
     )
 
 
+def newest_first(column: str, *, where: str | None = None) -> Index:
+    """Return an index for lists of sessions that share a value of `column`, newest first."""
+    return Index(
+        f"ix_sessions_{column}_started_at_id",
+        column,
+        sql("started_at DESC"),
+        sql("id DESC"),
+        postgresql_where=sql(where) if where else None,
+    )
+
+
 class Session(Table, table=True):
     """One coaching conversation in one room, from the agent's start to its end.
 
@@ -121,6 +86,18 @@ class Session(Table, table=True):
         Index(
             "ix_sessions_active_worker_id", "worker_id", postgresql_where=sql("status = 'active'")
         ),
+        newest_first("user_id"),
+        newest_first("coach_id"),
+        newest_first("client_identity"),
+        newest_first("status", where="status <> 'completed'"),
+        newest_first("completeness", where="completeness <> 'complete'"),
+        Index(
+            "ix_sessions_completed_ended_at",
+            "ended_at",
+            postgresql_include=["duration_seconds"],
+            postgresql_where=sql("status = 'completed'"),
+        ),
+        Index("ix_sessions_unindexed", "id", postgresql_where=sql("NOT is_indexed")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -132,8 +109,8 @@ class Session(Table, table=True):
     job_id: str | None = Field(default=None, sa_column=Column(Text))
     worker_id: UUID | None = None
     client_identity: str | None = Field(default=None, sa_column=Column(Text))
-    user_id: UUID | None = Field(default=None, sa_column=user_link())
-    coach_id: UUID | None = Field(default=None, sa_column=user_link())
+    user_id: UUID | None = Field(default=None, sa_column=user_link(index=False))
+    coach_id: UUID | None = Field(default=None, sa_column=user_link(index=False))
     appointment_id: UUID | None = Field(
         default=None,
         sa_column=Column(ForeignKey("appointments.id", ondelete="SET NULL"), index=True),
@@ -156,6 +133,8 @@ class Session(Table, table=True):
     ai_summary: str | None = Field(default=None, sa_column=Column(Text))
     is_archived: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})
     archived_at: datetime | None = Field(default=None, sa_column=timestamp())
+    is_indexed: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})
+    """Whether `session_search` has its words; those of others are looked for in their turns."""
 
 
 class Turn(Table, table=True):
@@ -218,127 +197,28 @@ class SessionEvent(Table, table=True):
     )
 
 
-class WorkerLease(Table, table=True):
-    """Who is alive: renewed by its worker, on Postgres's clock alone."""
+class SessionRating(Table, table=True):
+    """What its client thought of a session, said once."""
 
-    __tablename__ = "worker_leases"
+    __tablename__ = "session_ratings"
+    __table_args__ = (CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),)
 
-    worker_id: UUID = Field(primary_key=True)
-    host: str = Field(sa_column=Column(Text, nullable=False))
-    pid: int
-    version: str = Field(sa_column=Column(Text, nullable=False))
-    started_at: datetime = Field(sa_column=timestamp(nullable=False, now=True))
-    renewed_at: datetime = Field(sa_column=timestamp(nullable=False, now=True))
-    expires_at: datetime = Field(sa_column=timestamp(nullable=False, index=True))
-    stopped_at: datetime | None = Field(default=None, sa_column=timestamp())
-
-
-class DeadLetter(Table, table=True):
-    """A journal event that Postgres refused as data: kept whole, with the refusal's code alone."""
-
-    __tablename__ = "dead_letters"
-    __table_args__ = (UniqueConstraint("session_id", "digest"),)
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    session_id: UUID
-    worker_id: UUID | None = None
-    kind: str = Field(sa_column=Column(Text, nullable=False))
-    payload: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    digest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    sqlstate: str = Field(sa_column=Column(Text, nullable=False))
-    constraint_name: str | None = Field(default=None, sa_column=Column(Text))
-    attempts: int = Field(default=1, sa_column_kwargs={"server_default": sql("1")})
-    created_at: datetime | None = Field(default=None, sa_column=timestamp(nullable=False, now=True))
-
-
-class Tombstone(Table, table=True):
-    """What was erased, or is off the record: dropped on its way in, whenever it comes again."""
-
-    __tablename__ = "tombstones"
-    __table_args__ = (
-        CheckConstraint("(session_id IS NULL) <> (identity_hash IS NULL)", name="subject"),
-    )
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    session_id: UUID | None = Field(default=None, unique=True)
-    identity_hash: bytes | None = Field(default=None, sa_column=Column(LargeBinary, unique=True))
-    dropped: int = Field(default=0, sa_column_kwargs={"server_default": sql("0")})
-    created_at: datetime | None = Field(default=None, sa_column=timestamp(nullable=False, now=True))
-
-
-class AnalysisRun(Table, table=True):
-    """One after-session analysis of one transcript: its uniqueness is what makes it once."""
-
-    __tablename__ = "analysis_runs"
-    __table_args__ = (UniqueConstraint("session_id", "kind", "transcript_sha256"),)
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
     session_id: UUID = Field(
-        sa_column=Column(ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False)
+        sa_column=Column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
     )
-    kind: str = Field(sa_column=Column(Text, nullable=False))
-    transcript_sha256: str = Field(sa_column=Column(Text, nullable=False))
-    model: str | None = Field(default=None, sa_column=Column(Text))
-    prompt_version: str | None = Field(default=None, sa_column=Column(Text))
+    rating: int
+    comment: str | None = Field(default=None, sa_column=Column(Text))
+    user_id: UUID | None = Field(default=None, sa_column=user_link())
     created_at: datetime | None = Field(default=None, sa_column=timestamp(nullable=False, now=True))
 
 
-class ApiKey(Table, table=True):
-    """A caller of the API: its key is stored as a hash, and says who the caller is."""
+class SessionSearch(Table, table=True):
+    """The words of an ended session, for full-text search; made again when its turns change."""
 
-    __tablename__ = "api_keys"
+    __tablename__ = "session_search"
+    __table_args__ = (Index("ix_session_search_words", "words", postgresql_using="gin"),)
 
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    name: str = Field(sa_column=Column(Text, nullable=False))
-    key_hash: bytes = Field(sa_column=Column(LargeBinary, nullable=False, unique=True))
-    scopes: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
-    identity: str | None = Field(default=None, sa_column=Column(Text))
-    rooms: list[str] | None = Field(default=None, sa_column=Column(ARRAY(Text)))
-    user_id: UUID | None = Field(
-        default=None, sa_column=Column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    session_id: UUID = Field(
+        sa_column=Column(ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True)
     )
-    created_at: datetime | None = Field(default=None, sa_column=timestamp(nullable=False, now=True))
-    expires_at: datetime | None = Field(default=None, sa_column=timestamp())
-    last_used_at: datetime | None = Field(default=None, sa_column=timestamp())
-    revoked_at: datetime | None = Field(default=None, sa_column=timestamp())
-
-
-class HealthCheck(Table, table=True):
-    """One recorded check of one service; the uptime history is made of these."""
-
-    __tablename__ = "health_checks"
-    __table_args__ = (
-        one_of("status", ("healthy", "degraded", "down")),
-        Index("ix_health_checks_checked_at", "checked_at"),
-    )
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    service: str = Field(sa_column=Column(Text, nullable=False))
-    status: str = Field(sa_column=Column(Text, nullable=False))
-    latency_ms: float | None = None
-    checked_at: datetime = Field(sa_column=timestamp(nullable=False, now=True))
-
-
-class SyncRun(Table, table=True):
-    """What an outside system reported of one of its own synchronisations."""
-
-    __tablename__ = "sync_runs"
-    __table_args__ = (Index("ix_sync_runs_system_finished_at", "system", "finished_at"),)
-
-    id: UUID = Field(default_factory=new_id, primary_key=True)
-    system: str = Field(sa_column=Column(Text, nullable=False))
-    finished_at: datetime = Field(sa_column=timestamp(nullable=False))
-    success: bool
-    error: str | None = Field(default=None, sa_column=Column(Text))
-    members_found: int | None = None
-    new_members: int | None = None
-
-
-class Installation(Table, table=True):
-    """One row: what this installation keeps to itself. The key makes tombstones' hashes keyed."""
-
-    __tablename__ = "installation"
-    __table_args__ = (CheckConstraint("id = 1", name="single"),)
-
-    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    tombstone_key: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    words: str = Field(sa_column=Column(TSVECTOR, nullable=False))

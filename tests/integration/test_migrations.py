@@ -23,7 +23,7 @@ from persistence.errors import (
     SchemaNewerError,
     SchemaOutdatedError,
 )
-from persistence.models import Table
+from persistence.schema import metadata
 
 
 def tables(url: str) -> set[str]:
@@ -54,7 +54,7 @@ def test_migrations_equal_the_models(database_url: str) -> None:
             "include_object": lambda _, name, *__: not (name or "").startswith("procrastinate_"),
         }
         context = MigrationContext.configure(db, opts=options)
-        assert compare_metadata(context, Table.metadata) == []
+        assert compare_metadata(context, metadata) == []
 
 
 def test_constraints_equal_the_models(database_url: str, empty_database_url: str) -> None:
@@ -62,7 +62,7 @@ def test_constraints_equal_the_models(database_url: str, empty_database_url: str
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(empty_database_url)
     )
-    Table.metadata.create_all(engine)
+    metadata.create_all(engine)
     engine.dispose()
     query = (
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
