@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
@@ -112,6 +113,8 @@ class Lease:
         self._db: AsyncConnection[Any] | None = None
         self.held = asyncio.Event()
         """Set at the first renewal: jobs are taken once it is."""
+        self.renewed_at: float | None = None
+        """When it was last renewed, by the monotonic clock."""
 
     async def run(self) -> None:
         """Renew until cancelled, on a connection of its own; failures are tried again."""
@@ -141,6 +144,7 @@ class Lease:
                 log.warning("lease_had_lapsed")
             self._lapsed()
         self._first = False
+        self.renewed_at = time.monotonic()
         self.held.set()
 
     async def _renewed(self, db: AsyncConnection[Any]) -> bool:
