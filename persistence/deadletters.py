@@ -107,7 +107,7 @@ async def _put_through(
         await write_event(db, letter.session_id, event)
     await db.execute("DELETE FROM dead_letters WHERE id = %s", [letter.id])
     if await sessions.made_whole(db, letter.session_id, rows.DEAD_LETTERS):
-        await defer(db, letter.session_id, after_session)
+        await defer(db, [letter.session_id], after_session)
 
 
 async def _refuse_again(db: AsyncConnection[Any], letter: _Letter, error: Exception) -> None:

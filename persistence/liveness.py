@@ -79,10 +79,10 @@ FROM lost WHERE s.id = lost.id RETURNING s.id
 
 
 class AfterReclaim(Protocol):
-    """Defers the jobs of a session that was reclaimed, to be run after `delay`."""
+    """Defers the jobs of sessions that were reclaimed, to be run after `delay`."""
 
     async def __call__(
-        self, db: AsyncConnection[Any], session_id: UUID, /, *, delay: timedelta
+        self, db: AsyncConnection[Any], session_ids: Sequence[UUID], /, *, delay: timedelta
     ) -> None: ...
 
 
@@ -189,6 +189,5 @@ async def reclaim(
         await db.execute(_LEASE_OF_NONE)
         found = await db.execute(_RECLAIM, {"longest": max_minutes * 60, "reason": WORKER_LOST})
         session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
-        for session_id in session_ids:
-            await defer(db, session_id, partial(after_reclaim, delay=JOBS_DELAY))
+        await defer(db, session_ids, partial(after_reclaim, delay=JOBS_DELAY))
     return session_ids

@@ -27,8 +27,8 @@ from persistence.journal import Record
 log = structlog.get_logger("coach.shipper")
 
 Db = AsyncConnection[Any]
-AfterSession = Callable[[Db, UUID], Awaitable[None]]
-"""Defers the jobs of a session that ended, on that connection, in the transaction of its end."""
+AfterSession = Callable[[Db, Sequence[UUID]], Awaitable[None]]
+"""Defers the jobs of sessions that ended, on that connection, in the transaction of their ends."""
 
 _REFUSED_CLASSES = ("22", "23")
 _CLIENT_SIDE = "22000"
@@ -97,8 +97,7 @@ async def write(
             await turns.insert(db, [rows.turn_row(s, e) for s, e in said if isinstance(e, Turn)])
             markers = [rows.marker_row(s, e) for s, e in said if isinstance(e, Marker)]
             await turns.insert_events(db, markers)
-        for part in kept:
-            await _end(db, part, after_session)
+        await _end(db, kept, after_session)
     return outcome
 
 
@@ -119,7 +118,7 @@ async def write_singly(
                     await _put_aside(db, part, record, error)
                     outcome.refused += 1
             outcome.refused += outcome.start_refused
-            await _end(db, part, after_session)
+        await _end(db, kept, after_session)
     return outcome
 
 
@@ -184,31 +183,49 @@ async def _put_aside(db: Db, passage: Passage, record: Record, error: Exception)
     )
 
 
-async def _end(db: Db, part: Passage, after_session: AfterSession) -> None:
-    """End the session if its end is here and new, and defer what comes after it."""
-    ended = next((event for event in part.events if isinstance(event, Ended)), None)
-    if ended is None:
+async def _end(db: Db, parts: Iterable[Passage], after_session: AfterSession) -> None:
+    """End the sessions whose end is here and new, and defer what comes after them."""
+    ends = [(part, event) for part in parts for event in part.events if isinstance(event, Ended)]
+    if not ends:
         return
     speakers = [
         rows.speaker_row(part.session_id, identity, claimed)
+        for part, _ in ends
         for identity, claimed in sorted(part.speakers.items())
     ]
     await turns.name_speakers(db, speakers)
-    if await sessions.end(db, rows.end_row(part.session_id, ended, damaged=part.damaged)):
-        await defer(db, part.session_id, after_session)
+    given = [rows.end_row(part.session_id, end, damaged=part.damaged) for part, end in ends]
+    await defer(db, [row["id"] for row in given if await sessions.end(db, row)], after_session)
 
 
-async def defer(db: Db, session_id: UUID, after_session: AfterSession) -> None:
-    """Defer the jobs; the end is committed even where they cannot be."""
+async def defer(db: Db, session_ids: Sequence[UUID], after_session: AfterSession) -> None:
+    """Defer the jobs of sessions; their ends are committed even where jobs cannot be.
+
+    Where they cannot be all at once, each half goes by itself: one session spoils it for no other.
+    """
+    error = await _not_deferred(db, session_ids, after_session) if session_ids else None
+    if error is None:
+        return
+    if len(session_ids) == 1:
+        log.error("jobs_not_deferred", session_id=str(session_ids[0]), error=type(error).__name__)
+        return
+    middle = len(session_ids) // 2
+    await defer(db, session_ids[:middle], after_session)
+    await defer(db, session_ids[middle:], after_session)
+
+
+async def _not_deferred(
+    db: Db, session_ids: Sequence[UUID], after_session: AfterSession
+) -> Exception | None:
+    """Defer the jobs of all or of none; return why of none, raise what is not the jobs' fault."""
     try:
         async with db.transaction():
-            await after_session(db, session_id)
+            await after_session(db, session_ids)
     except Exception as error:
         if isinstance(error, psycopg.Error) and refused_as_data(error) is None:
             raise
-        log.error(  # noqa: TRY400 the error may quote what it was given
-            "jobs_not_deferred", session_id=str(session_id), error=type(error).__name__
-        )
+        return error
+    return None
 
 
 async def _without_erased(

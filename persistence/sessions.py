@@ -64,6 +64,7 @@ ON CONFLICT (id) DO UPDATE SET
     started_at = CASE WHEN %(start_known)s THEN EXCLUDED.started_at
         ELSE LEAST(s.started_at, EXCLUDED.started_at) END,
     last_turn_at = GREATEST(s.last_turn_at, EXCLUDED.last_turn_at),
+    is_indexed = false,
     appointment_id = COALESCE(s.appointment_id, EXCLUDED.appointment_id),
     user_id = COALESCE(s.user_id, EXCLUDED.user_id),
     coach_id = COALESCE(s.coach_id, EXCLUDED.coach_id),
@@ -127,8 +128,13 @@ async def made_whole(db: AsyncConnection[Any], session_id: UUID, reason: str) ->
     return await done.fetchone() is not None
 
 
-async def turn_count(db: AsyncConnection[Any], session_id: UUID) -> int:
-    """Return how many turns of the session are stored."""
-    found = await db.execute("SELECT count(*) FROM turns WHERE session_id = %s", [session_id])
-    row = await found.fetchone()
-    return int(row[0]) if row else 0
+async def with_turns(
+    db: AsyncConnection[Any], session_ids: Sequence[UUID], at_least: int
+) -> list[UUID]:
+    """Return those of the sessions of which at least so many turns are stored."""
+    found = await db.execute(
+        "SELECT session_id FROM turns WHERE session_id = ANY(%s)"
+        " GROUP BY session_id HAVING count(*) >= %s",
+        [list(session_ids), at_least],
+    )
+    return [session_id for (session_id,) in await found.fetchall()]

@@ -99,9 +99,11 @@ class Deferred:
         with psycopg.connect(url) as db:
             db.execute("CREATE TABLE IF NOT EXISTS deferred (session_id uuid)")
 
-    async def __call__(self, db: Db, session_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
+    async def __call__(
+        self, db: Db, session_ids: Sequence[UUID], *, delay: timedelta = timedelta(0)
+    ) -> None:
         self.delays.append(delay)
-        await db.execute("INSERT INTO deferred VALUES (%s)", [session_id])
+        await db.execute("INSERT INTO deferred SELECT unnest(%s::uuid[])", [list(session_ids)])
 
     @property
     def sessions(self) -> list[UUID]:
@@ -109,7 +111,7 @@ class Deferred:
             return [session_id for (session_id,) in db.execute("SELECT * FROM deferred")]
 
 
-async def nothing(db: Db, session_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
+async def nothing(db: Db, session_ids: Sequence[UUID], *, delay: timedelta = timedelta(0)) -> None:
     """Defer nothing."""
 
 

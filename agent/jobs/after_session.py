@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
 import psycopg
-from procrastinate import PsycopgConnector
+from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
+from procrastinate.types import JSONDict, JSONValue
 
-from agent.jobs import app
-from agent.jobs.summary import MIN_TURNS
+from agent.jobs import app as jobs_app
+from agent.jobs.follow_up import defer_all
+from agent.jobs.names import FOLLOW_UP
 
-_PRIORITY_NOW = 1
-_PRIORITY_LATER = 0
-"""Of jobs with one lock the earlier one goes first, even if it is not due yet. What is due now goes
-before what a reclaim put off, so that a session whose true end arrives does not wait for it."""
+SESSIONS_A_JOB = 250
+"""Of those put off: a worker that is lost leaves many, and its successor has other things to do."""
 
 
 async def defer(
-    conn: psycopg.AsyncConnection,
-    session_id: UUID,
-    *,
-    turn_count: int,
-    delay: timedelta | None = None,
+    conn: psycopg.AsyncConnection, session_ids: Sequence[UUID], *, delay: timedelta | None = None
 ) -> None:
-    """Defer the jobs that follow a session, on `conn`, in its transaction; the caller commits.
+    """Defer the jobs that follow sessions, on `conn`, in its transaction; the caller commits.
 
-    `turn_count` is the turns known now: with fewer than 5 there is nothing to do. `delay` puts the
-    jobs off. Deferring twice does no harm: each transcript is worked on once. Raises the driver's
-    own errors (psycopg.Error).
+    What `delay` puts off is one job for many sessions, which defers those of each when it is due.
+    Deferring twice does no harm: each transcript is worked on once. Raises the driver's own errors
+    (psycopg.Error).
     """
-    if turn_count < MIN_TURNS:
-        return
-    deferrer = (
-        app.build(PsycopgConnector())
-        .tasks[app.SUMMARISE]
-        .configure(
-            lock=app.session_lock(str(session_id)),
-            priority=_PRIORITY_LATER if delay else _PRIORITY_NOW,
-            schedule_in={"seconds": int(delay.total_seconds())} if delay else None,
-            connection=conn,
-        )
-    )
+    app = jobs_app.build(PsycopgConnector())
     try:
-        await deferrer.defer_async(session_id=str(session_id))
+        if delay:
+            await _put_off(app, conn, session_ids, delay)
+        else:
+            await defer_all(app, conn, session_ids)
     except ConnectorException as error:
         # The shipper tells what Postgres refuses from what it can try again by the driver's error.
         raise (error.__cause__ or error) from None
+
+
+async def _put_off(
+    app: App, conn: psycopg.AsyncConnection, session_ids: Sequence[UUID], delay: timedelta
+) -> None:
+    later = app.tasks[FOLLOW_UP].configure(
+        schedule_in={"seconds": int(delay.total_seconds())}, connection=conn
+    )
+    ids: list[JSONValue] = [str(session_id) for session_id in session_ids]
+    portions: list[JSONDict] = [
+        {"session_ids": ids[start : start + SESSIONS_A_JOB]}
+        for start in range(0, len(ids), SESSIONS_A_JOB)
+    ]
+    await later.batch_defer_async(*portions)

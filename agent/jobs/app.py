@@ -13,9 +13,9 @@ from __future__ import annotations
 from procrastinate import App, RetryStrategy
 from procrastinate.connector import BaseConnector
 
+from agent.jobs.follow_up import follow_up
+from agent.jobs.names import FOLLOW_UP, SUMMARISE
 from agent.jobs.summary import summarise
-
-SUMMARISE = "summarise"
 
 AFTER_SESSION_RETRY = RetryStrategy(max_attempts=8, exponential_wait=4)
 """4 s, 16 s, 64 s … 18 h: a provider may be away for a day. After that a job stays `failed`."""
@@ -25,9 +25,5 @@ def build(connector: BaseConnector) -> App:
     """Return the app with all tasks on `connector`, which may be closed still."""
     app = App(connector=connector)
     app.task(name=SUMMARISE, retry=AFTER_SESSION_RETRY, pass_context=True)(summarise)
+    app.task(name=FOLLOW_UP, retry=AFTER_SESSION_RETRY, pass_context=True)(follow_up)
     return app
-
-
-def session_lock(session_id: str) -> str:
-    """Return the lock under which the jobs of one session run one at a time."""
-    return f"session:{session_id}"

@@ -11,12 +11,9 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection
 
 from agent.jobs import after_session
 from agent.jobs import runner as jobs
@@ -42,13 +39,13 @@ class Estate:
     settings: Settings
     folder: WorkerFolder
     shipper: Shipper
+    lease: Lease
+    settled: bool = False
+    """Whether Postgres has everything: only then is the lease given up."""
     reclaimed: int = 0
     """Sessions of lost workers that this one ended."""
     dead_letters: int | None = None
     """How many Postgres had when it was last asked."""
-    lease: Lease
-    settled: bool = False
-    """Whether Postgres has everything: only then is the lease given up."""
 
     @classmethod
     @asynccontextmanager
@@ -160,11 +157,4 @@ async def ship_all(settings: Settings, folder: WorkerFolder, worker_id: UUID) ->
 
 
 def _shipper(settings: Settings, folder: WorkerFolder, worker_id: UUID) -> Shipper:
-    return Shipper([folder.path], secret(settings.database_url), worker_id, _defer)
-
-
-async def _defer(
-    db: AsyncConnection[Any], session_id: UUID, *, delay: timedelta | None = None
-) -> None:
-    turns = await sessions.turn_count(db, session_id)
-    await after_session.defer(db, session_id, turn_count=turns, delay=delay)
+    return Shipper([folder.path], secret(settings.database_url), worker_id, after_session.defer)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from psycopg import AsyncConnection
 from persistence.shipper import Shipper
 
 
-async def _nothing(_db: AsyncConnection[Any], _session_id: UUID) -> None:
+async def _nothing(_db: AsyncConnection[Any], _session_ids: Sequence[UUID]) -> None:
     """Defer no job: what follows a session is no part of any figure."""
 
 

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from any_journals import BLOCKED, COACH, KINDS, POISONS, Script, Written
+from any_journals import ANYTHING, BLOCKED, COACH, KINDS, Script, Written
 from breaking_wire import Break, Wire
 from databases import fresh_database
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
+    MultipleResults,
     RuleBasedStateMachine,
     consumes,
     initialize,
     invariant,
+    multiple,
     precondition,
     rule,
     run_state_machine_as_test,
@@ -38,12 +40,15 @@ from psycopg.rows import dict_row
 from shipping import everything, ship
 
 from persistence import database, deadletters, liveness, tombstones
-from persistence.events import EndReason, Turn
+from persistence.events import CANCELLING, Ended, EndReason, Turn
 from persistence.journal.lines import encode
 from persistence.passages import Db
 from persistence.shipper import Shipper
 
 T = TypeVar("T")
+Held: TypeAlias = dict[str, list[dict[str, Any]]]
+Job: TypeAlias = tuple[Written, Script]
+SPEECH = st.lists(st.sampled_from(ANYTHING), min_size=1, max_size=5)
 
 WORKERS = 2
 SECONDS = 20
@@ -78,9 +83,10 @@ WHERE session_id = %s
 """
 
 
-async def deferred(db: Db, session_id: UUID, *, delay: timedelta = timedelta(0)) -> None:
+async def deferred(db: Db, session_ids: Sequence[UUID], *, delay: timedelta = timedelta(0)) -> None:
     """Note that jobs were deferred, and over which transcript, in the same transaction."""
-    await db.execute(TRANSCRIPT, {"id": session_id, "delayed": bool(delay)})
+    for session_id in session_ids:
+        await db.execute(TRANSCRIPT, {"id": session_id, "delayed": bool(delay)})
 
 
 @dataclass
@@ -126,33 +132,39 @@ class Shipping(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.db = psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
         self.db.execute(EMPTY)
-        self.sessions: list[tuple[Written, Script]] = []
+        self.sessions: list[Job] = []
         self.workers: list[Worker] = []
         self.true_ends: dict[UUID, dict[str, Any]] = {}
         self.erased: dict[UUID, str | None] = {}
         self.coach_erased = False
         self.known: set[int] = set()
         self.met_late: set[UUID] = set()
+        self.do(self._begin_workers())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(asyncio.wait_for(work, 3 * SECONDS))
-
-    @initialize()
-    def begin_workers(self) -> None:
-        self.do(self._begin_workers())
 
     async def _begin_workers(self) -> None:
         for number in range(WORKERS):
             folder = Path(self.place.name) / str(number)
             (folder / "wire").mkdir(parents=True)
-            wire = await Wire(self.url, folder / "wire").__aenter__()
+            wire = await Wire(self.url, folder / "wire", self.db).__aenter__()
             self.workers.append(Worker(number, folder, wire))
+        self.other = await database.connect(self.url, "test")
+
+    @initialize(target=living, openings=st.lists(SPEECH, min_size=1, max_size=2))
+    def begin_with(self, openings: list[list[str]]) -> MultipleResults[Job]:
+        """Something was said before the trouble begins."""
+        jobs = [self.begin(number % WORKERS, "y") for number, _ in enumerate(openings)]
+        for job, kinds in zip(jobs, openings, strict=True):
+            self.say(job, kinds, shipped=False)
+        return multiple(*jobs)
 
     # what jobs do
 
     @precondition(lambda self: len(self.sessions) < 3)
     @rule(target=living, number=st.integers(0, WORKERS - 1), start=st.sampled_from("yyyn"))
-    def begin(self, number: int, start: str) -> tuple[Written, Script]:
+    def begin(self, number: int, start: str) -> Job:
         """A job begins; one in four journals lost its first line to the disk."""
         session_id = uuid4()
         path = self.workers[number].folder / f"{session_id}.journal"
@@ -166,26 +178,21 @@ class Shipping(RuleBasedStateMachine):
 
     @rule(
         job=living,
-        kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=5),
+        kinds=SPEECH,
         shipped=st.booleans(),
     )
-    def say(self, job: tuple[Written, Script], kinds: list[str], shipped: bool) -> None:
+    def say(self, job: Job, kinds: list[str], shipped: bool) -> None:
         written, script = job
         for kind in kinds:
-            written.write(*script.make(kind))
+            events = list(script.make(kind))
+            if kind == BLOCKED:
+                self._block(written.blocked[-1])
+            written.write(*events)
         if shipped:
             self.ship(written.worker)
 
-    @rule(job=living, kind=st.sampled_from([*POISONS, BLOCKED]))
-    def say_what_is_refused(self, job: tuple[Written, Script], kind: str) -> None:
-        written, script = job
-        for event in script.make(kind):
-            if kind == BLOCKED and isinstance(event, Turn):
-                self._block(event)
-            written.write(event)
-
     @rule(job=living, size=st.integers(1, 40))
-    def rot(self, job: tuple[Written, Script], size: int) -> None:
+    def rot(self, job: Job, size: int) -> None:
         """A line goes bad on disk; the next one is good."""
         written, script = job
         bad = b"x" * size + b"\n"
@@ -195,7 +202,7 @@ class Shipping(RuleBasedStateMachine):
         written.put(bad + encode(event))
 
     @rule(job=living, at=st.integers(1, 100), number=st.integers(0, WORKERS - 1))
-    def write_haltingly(self, job: tuple[Written, Script], at: int, number: int) -> None:
+    def write_haltingly(self, job: Job, at: int, number: int) -> None:
         """A reader meets half a line, then the rest of it."""
         written, script = job
         [event] = script.make("client")
@@ -206,7 +213,7 @@ class Shipping(RuleBasedStateMachine):
         written.events.append(event)
 
     @rule(job=living, kinds=st.lists(st.sampled_from(KINDS), min_size=1, max_size=3))
-    def write_again(self, job: tuple[Written, Script], kinds: list[str]) -> None:
+    def write_again(self, job: Job, kinds: list[str]) -> None:
         """A sync fails after a reader saw the lines: they are cut, and come again as they were."""
         written, script = job
         lines = [list(script.make(kind)) for kind in kinds]
@@ -218,17 +225,17 @@ class Shipping(RuleBasedStateMachine):
         written.write(*(event for events in lines for event in events))
 
     @rule(job=consumes(living), reason=st.sampled_from(FROM_OUTSIDE))
-    def end(self, job: tuple[Written, Script], reason: EndReason) -> None:
+    def end(self, job: Job, reason: EndReason) -> None:
         written, script = job
         written.write(script.end(reason))
         written.leave()
 
     @rule(job=consumes(living), torn=st.sampled_from([b"", b"0", b"deadbeef {", b"\xff"]))
-    def kill_job(self, job: tuple[Written, Script], torn: bytes) -> None:
+    def kill_job(self, job: Job, torn: bytes) -> None:
         job[0].die(torn)
 
     @rule(job=consumes(living), leftover=st.binary(max_size=3))
-    def kill_recovery(self, job: tuple[Written, Script], leftover: bytes) -> None:
+    def kill_recovery(self, job: Job, leftover: bytes) -> None:
         """A job dies, and so does who was about to write its end."""
         job[0].die(b"half a li")
         job[0].path.with_suffix(".recovering").write_bytes(leftover)
@@ -290,20 +297,20 @@ class Shipping(RuleBasedStateMachine):
         """A session, a client or a coach is erased: what is there goes, the rest never comes."""
         if whom == COACH:
             self.coach_erased = True
-            self.do(self._forbid(self.url, identity=COACH))
+            self.do(forbid(self.other, identity=COACH))
             self.db.execute("DELETE FROM turns WHERE speaker_identity = %s", [COACH])
         elif isinstance(whom, int) and whom < len(self.sessions):
             written = self.sessions[whom][0]
             by_name &= written.introduced
             self.erased[written.session_id] = written.client if by_name else None
-            self.do(self._forbid(self.url, written.session_id, self.erased[written.session_id]))
+            self.do(forbid(self.other, written.session_id, self.erased[written.session_id]))
             for table in ERASED_WITH_A_SESSION:
                 self.db.execute(table, [written.session_id])
 
     @rule()
     def retry(self) -> None:
         """Somebody puts the dead letters through before anything was done about them."""
-        self.do(self._retry(self.url))
+        self.do(self._retry())
 
     @rule()
     def heal(self) -> None:
@@ -351,9 +358,8 @@ class Shipping(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.workers:
-                self._end_all()
-                self._compare()
+            self._end_all()
+            self._compare()
         finally:
             self.do(self._close())
             self.loop.close()
@@ -406,11 +412,10 @@ class Shipping(RuleBasedStateMachine):
             if worker.number not in gone:
                 await self._renew(worker)
         lapsed = [self.workers[number].worker_id for number in gone]
-        async with await database.connect(self.url, "test") as db:
-            await db.execute(
-                "UPDATE worker_leases SET expires_at = now() WHERE worker_id = ANY(%s)", [lapsed]
-            )
-            await liveness.reclaim(db, deferred)
+        await self.other.execute(
+            "UPDATE worker_leases SET expires_at = now() WHERE worker_id = ANY(%s)", [lapsed]
+        )
+        await liveness.reclaim(self.other, deferred)
 
     async def _renew(self, worker: Worker) -> None:
         reassert = worker.shipper.reassert if worker.shipper else lambda: None
@@ -433,18 +438,8 @@ class Shipping(RuleBasedStateMachine):
             while any(self._status(session_id) != "active" for session_id in waiting):  # noqa: ASYNC110  # Postgres's doing
                 await asyncio.sleep(0.01)
 
-    async def _forbid(
-        self, url: str, session_id: UUID | None = None, identity: str | None = None
-    ) -> None:
-        async with await database.connect(url, "test") as db:
-            if identity is not None:
-                await tombstones.add_identity(db, identity)
-            elif session_id is not None:
-                await tombstones.add_session(db, session_id)
-
-    async def _retry(self, url: str) -> None:
-        async with await database.connect(url, "test") as db:
-            await deadletters.retry(db, deferred)
+    async def _retry(self) -> None:
+        await deadletters.retry(self.other, deferred)
 
     def _status(self, session_id: UUID) -> str | None:
         found = self.db.execute("SELECT status FROM sessions WHERE id = %s", [session_id])
@@ -481,7 +476,7 @@ class Shipping(RuleBasedStateMachine):
                 written.leave()
         for worker in self.workers:
             self.do(self._settle(worker))
-        self.do(self._retry(self.url))
+        self.do(self._retry())
 
     async def _settle(self, worker: Worker) -> None:
         worker.wire.mend()
@@ -515,18 +510,22 @@ class Shipping(RuleBasedStateMachine):
             db.execute(EMPTY)
             for number in self.known:
                 make_known(db, number)
-        for session_id, identity in self.erased.items():
-            self.do(self._forbid(self.straight_url, session_id, identity))
-        if self.coach_erased:
-            self.do(self._forbid(self.straight_url, identity=COACH))
         for written, _ in self.sessions:
             (folder / written.path.name).write_bytes(self._whole(written))
-        self.do(ship(self.straight_url, folder))
+        self.do(self._forbid_and_ship(folder))
+
+    async def _forbid_and_ship(self, folder: Path) -> None:
+        async with await database.connect(self.straight_url, "test") as db:
+            for session_id, identity in self.erased.items():
+                await forbid(db, session_id, identity)
+            if self.coach_erased:
+                await forbid(db, identity=COACH)
+        await ship(self.straight_url, folder)
 
     def _whole(self, written: Written) -> bytes:
         """Return the journal of a session as it has to be in the end."""
         reason = EndReason.ERROR
-        if not written.ended and written.session_id in self.true_ends:
+        if not written.end and written.session_id in self.true_ends:
             reason = EndReason(self.true_ends[written.session_id]["end_reason"])
             assert reason in DEATHS
         return bytes(written.raw) + b"".join(map(encode, written.recovered(reason)))
@@ -546,20 +545,41 @@ class Shipping(RuleBasedStateMachine):
         for name in names:
             row.pop(name), other.pop(name)
 
-    def _compare_with_what_was_said(
-        self, written: Written, held: dict[str, list[dict[str, Any]]]
-    ) -> None:
+    def _compare_with_what_was_said(self, written: Written, held: Held) -> None:
+        """Look at the rows of one session without any other run to go by."""
+        turns, letters, ends = (
+            [row for row in held[table] if row[key] == written.session_id]
+            for table, key in (
+                ("turns", "session_id"),
+                ("dead_letters", "session_id"),
+                ("sessions", "id"),
+            )
+        )
+        if written.session_id in self.erased:
+            assert not turns and not letters and not ends
+            return
         refused = {turn.item_id for turn in written.poisoned}
         said = {
             (turn.seq, turn.item_id, turn.role, turn.text)
             for turn in written.turns()
             if turn.item_id not in refused
             and not (self.coach_erased and turn.speaker_identity == COACH)
-            and written.session_id not in self.erased
         }
-        stored = [row for row in held["turns"] if row["session_id"] == written.session_id]
-        assert {(r["seq"], r["item_id"], r["role"], r["text"]) for r in stored} == said
-        assert len(stored) == len(said)
+        assert {(r["seq"], r["item_id"], r["role"], r["text"]) for r in turns} == said
+        assert len(turns) == len(said)
+        assert len(letters) == len(refused)
+        [session] = ends
+        end = written.end or written.recovered(EndReason(session["end_reason"]))[-1]
+        assert isinstance(end, Ended)
+        assert session["end_reason"] in ([end.reason] if written.end else DEATHS)
+        assert session["status"] == ("cancelled" if end.reason in CANCELLING else "completed")
+        assert (session["turn_count"], session["transcript_sha256"], session["ended_at"]) == (
+            end.receipt.turn_count,
+            end.receipt.transcript_sha256,
+            end.at,
+        )
+        whole = not (refused or written.damage or written.blocked) and written.end
+        assert (session["completeness"] == "complete") == bool(whole) or written.blocked
 
     def _compare_with_deferred(self, written: Written) -> None:
         """Jobs are deferred for each transcript that was final, and for the last one at last."""
@@ -577,9 +597,18 @@ class Shipping(RuleBasedStateMachine):
         for worker in self.workers:
             await worker.crash()
             await worker.wire.__aexit__(None, None, None)
+        await self.other.close()
         for written, _ in self.sessions:
             if written.alive:
                 written.leave()
+
+
+async def forbid(db: Db, session_id: UUID | None = None, identity: str | None = None) -> None:
+    """Let nothing in any more of a person, or else of a session."""
+    if identity is not None:
+        await tombstones.add_identity(db, identity)
+    elif session_id is not None:
+        await tombstones.add_session(db, session_id)
 
 
 def make_known(db: psycopg.Connection[Any], number: int) -> None:

@@ -122,9 +122,9 @@ class Jobs:
         )
         await self.run_due()
 
-    async def defer(self, session: UUID, turns: int = 5, delay: timedelta | None = None) -> None:
+    async def defer(self, *sessions: UUID, delay: timedelta | None = None) -> None:
         async with self.db.transaction():
-            await after_session.defer(self.db, session, turn_count=turns, delay=delay)
+            await after_session.defer(self.db, sessions, delay=delay)
 
     async def value(self, query: str, *parameters: Any) -> Any:
         async with self.db.cursor(row_factory=scalar_row) as cursor:
@@ -211,7 +211,7 @@ async def test_the_llm_is_given_the_numbered_transcript_and_the_form_of_its_answ
 
 
 async def test_four_turns_defer_nothing(jobs: Jobs) -> None:
-    await jobs.defer(await jobs.session(SAID[:4]), turns=4)
+    await jobs.defer(await jobs.session(SAID[:4]))
 
     assert await jobs.waiting() == []
 
@@ -242,7 +242,7 @@ async def test_a_job_deferred_in_a_transaction_that_fails_is_not_deferred(jobs: 
 
     with contextlib.suppress(psycopg.errors.UniqueViolation):
         async with jobs.db.transaction():
-            await after_session.defer(jobs.db, session, turn_count=5)
+            await after_session.defer(jobs.db, [session])
             await jobs.db.execute("INSERT INTO sessions SELECT * FROM sessions")
 
     assert await jobs.waiting() == []
@@ -255,7 +255,7 @@ async def test_the_shipper_gets_the_drivers_own_error(jobs: Jobs) -> None:
         with contextlib.suppress(psycopg.errors.DivisionByZero):
             await jobs.db.execute("SELECT 1/0")
         with pytest.raises(psycopg.errors.InFailedSqlTransaction):
-            await after_session.defer(jobs.db, session, turn_count=5)
+            await after_session.defer(jobs.db, [session])
 
 
 async def test_a_true_end_is_summarised_at_once_though_a_reclaim_put_it_off(jobs: Jobs) -> None:
@@ -270,6 +270,34 @@ async def test_a_true_end_is_summarised_at_once_though_a_reclaim_put_it_off(jobs
     assert await jobs.summary(session) == SUMMARY
     put_off = "scheduled_at BETWEEN now() + interval '14 min' AND now() + interval '16 min'"
     assert await jobs.value(f"SELECT {put_off} FROM procrastinate_jobs") is True
+
+
+async def test_what_a_reclaim_put_off_is_summarised_when_it_is_due(
+    jobs: Jobs, scripted: ScriptedLlm
+) -> None:
+    """One job stands for many sessions until then; a short one among them gets no summary."""
+    long = [await jobs.session(SAID) for _ in range(2)]
+    short = await jobs.session(SAID[:4])
+    await jobs.defer(*long, short, delay=timedelta(minutes=15))
+    assert len(await jobs.waiting()) == 1
+
+    await jobs.run_retries()
+
+    assert [await jobs.summary(session) for session in (*long, short)] == [SUMMARY, SUMMARY, None]
+    assert (await jobs.waiting(), len(scripted.asked)) == ([], 2)
+
+
+async def test_many_sessions_put_off_are_followed_up_in_portions(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(after_session, "SESSIONS_A_JOB", 2)
+    sessions = [await jobs.session(SAID) for _ in range(3)]
+    await jobs.defer(*sessions, delay=timedelta(minutes=15))
+    assert len(await jobs.waiting()) == 2
+
+    await jobs.run_retries()
+
+    assert [await jobs.summary(session) for session in sessions] == [SUMMARY] * 3
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 408])

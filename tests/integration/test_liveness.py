@@ -223,7 +223,7 @@ async def test_a_renewal_that_crosses_a_reclaim_waits_for_it_and_learns_of_it(
     await renew(database_url, worker)
     renewing: list[asyncio.Task[None]] = []
 
-    async def renew_meanwhile(db: object, reclaimed: UUID, *, delay: timedelta) -> None:
+    async def renew_meanwhile(db: object, reclaimed: object, *, delay: timedelta) -> None:
         renewing.append(asyncio.create_task(holder.renew()))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         await until(lambda: value(database_url, waiting) == 1)

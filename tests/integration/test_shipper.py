@@ -6,7 +6,7 @@ import asyncio
 import errno
 import fcntl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -108,12 +108,28 @@ async def test_the_end_comes_once_and_defers_jobs_once(database_url: str, tmp_pa
 async def test_jobs_that_cannot_be_deferred_do_not_hold_the_end_back(
     database_url: str, tmp_path: Path
 ) -> None:
-    async def taken(db: Db, session_id: UUID) -> None:
+    async def taken(db: Db, session_ids: Sequence[UUID]) -> None:
         await db.execute("INSERT INTO installation VALUES (1, '')")
 
     session_id = journal(tmp_path, [started(), ended()])
     await ship(database_url, tmp_path, after_session=taken)
     assert stored(database_url, id=session_id)[0]["status"] == "completed"
+
+
+async def test_one_session_whose_jobs_cannot_be_deferred_spoils_it_for_no_other(
+    database_url: str, tmp_path: Path
+) -> None:
+    deferred = Deferred(database_url)
+    bad, *good = [journal(tmp_path, [started(), ended()]) for _ in range(5)]
+
+    async def refused_for_one(db: Db, session_ids: Sequence[UUID]) -> None:
+        await deferred(db, session_ids)
+        if bad in session_ids:
+            await db.execute("INSERT INTO installation VALUES (1, '')")
+
+    await ship(database_url, tmp_path, after_session=refused_for_one)
+    assert sorted(deferred.sessions) == sorted(good)
+    assert {session["status"] for session in stored(database_url)} == {"completed"}
 
 
 async def test_jobs_are_not_deferred_for_an_end_that_is_rolled_back(
@@ -123,9 +139,9 @@ async def test_jobs_are_not_deferred_for_an_end_that_is_rolled_back(
     deferred = Deferred(database_url)
     cut = 0
 
-    async def cut_off_at_first(db: Db, session_id: UUID) -> None:
+    async def cut_off_at_first(db: Db, session_ids: Sequence[UUID]) -> None:
         nonlocal cut
-        await deferred(db, session_id)
+        await deferred(db, session_ids)
         cut += 1
         if cut == 1:
             assert (deferred.sessions, stored(database_url)) == ([], [])
