@@ -12,11 +12,6 @@ from agent.local.chaos.plan import Kind as Fault
 from agent.local.chaos.verdict import Finding, Kind, Spoken
 
 
-def failed(what: str) -> Finding:
-    """Return that a campaign did not come to its end."""
-    return Finding(Kind.NOT_ENDED, "campaign", what)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """One campaign's figures; as JSON, a line of the ledger."""
@@ -27,13 +22,15 @@ class Outcome:
     faults: dict[str, int]
     """How many of each kind hit something."""
     sessions: int
-    pieces: int
+    spoken: int
     """Final segments and replies that were spoken."""
     due: int
-    """Of them, those that had to be kept, wholly or in part."""
+    """Of those, how many had to be kept, wholly or in part."""
     turns: int
     """That Postgres holds."""
     findings: list[dict[str, str]] = field(default_factory=list)
+    gave_up: bool = False
+    """Whether it was not played to its end."""
 
     @classmethod
     def of(  # noqa: PLR0913 - a campaign has that many sides
@@ -57,8 +54,21 @@ class Outcome:
             len(spoken),
             sum(bool(piece.least) for piece in spoken),
             turns,
-            [{"kind": f.kind.value, "session": f.session, "what": f.what} for f in findings],
+            [_plain(finding) for finding in findings],
         )
+
+    @classmethod
+    def given_up(cls, campaign: Campaign, why: str) -> Outcome:
+        """Return that `campaign` could not be played to its end; all its faults count."""
+        planned = Counter(fault.kind.value for fault in campaign.faults)
+        finding = _plain(Finding(Kind.NOT_ENDED, "campaign", why))
+        name, number = campaign.level.value, campaign.number
+        return cls(name, number, 0.0, dict(planned), 0, 0, 0, 0, [finding], gave_up=True)
+
+    @property
+    def broken(self) -> int:
+        """How many faults there were."""
+        return sum(self.faults.values())
 
     @property
     def good(self) -> bool:
@@ -70,3 +80,7 @@ class Outcome:
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> Outcome:
         return cls(**entry)
+
+
+def _plain(finding: Finding) -> dict[str, str]:
+    return {"kind": finding.kind.value, "session": finding.session, "what": finding.what}

@@ -20,11 +20,12 @@ from agent.local.chaos import truth
 from agent.local.chaos.breaking import Breaking
 from agent.local.chaos.database import Database
 from agent.local.chaos.nursery import Nursery
-from agent.local.chaos.outcome import Outcome, failed
-from agent.local.chaos.plan import Campaign, Fault, Kind, Talk
+from agent.local.chaos.outcome import Outcome
+from agent.local.chaos.plan import Campaign, Fault, Talk
+from agent.local.chaos.plan import Kind as Breakage
 from agent.local.chaos.scene import STOP_SECONDS, Scene, StuckError, signalled
 from agent.local.chaos.truth import Held, Told
-from agent.local.chaos.verdict import Finding, Spoken, judge, judge_ends
+from agent.local.chaos.verdict import Finding, Kind, Spoken, judge, judge_ends
 from agent.local.toxiproxy import Proxy
 from agent.settings import Settings
 from persistence import audit
@@ -44,7 +45,6 @@ _LOOK_SECONDS = 0.05
 class Stage:
     """What outlives a campaign."""
 
-    nursery: Nursery
     database: Database
     proxy: Proxy
 
@@ -54,15 +54,16 @@ class Stage:
         await asyncio.to_thread(self.database.empty)
         journals = folder / "journal"
         journals.mkdir(mode=0o700)
-        wants_disk = any(fault.kind is Kind.DISK_FULL for fault in campaign.faults)
+        wants_disk = any(fault.kind is Breakage.DISK_FULL for fault in campaign.faults)
         with _small_disk(journals, wanted=wants_disk) as disk:
-            scene = self._scene(campaign, folder, journals)
+            nursery = Nursery(folder)
+            scene = self._scene(nursery, campaign, folder, journals)
             breaking = Breaking(scene, self.database, self.proxy, disk)
             try:
                 hit = await _act(campaign, scene, breaking)
                 stuck = await self._settle(scene, journals)
             finally:
-                self.nursery.close()
+                nursery.close()
                 await asyncio.to_thread(self.proxy.heal)
         stories = [truth.told(job, breaking.full) for job in scene.jobs]
         spoken = [piece for story in stories for piece in story.spoken()]
@@ -77,9 +78,10 @@ class Stage:
             seconds=time.monotonic() - began,
         )
 
-    def _scene(self, campaign: Campaign, folder: Path, journals: Path) -> Scene:
+    def _scene(self, nursery: Nursery, campaign: Campaign, folder: Path, journals: Path) -> Scene:
         def settings(port: int, place: Path) -> Settings:
             return Settings(
+                _env_file=None,
                 database_url=SecretStr(self.database.url(port)),
                 journal_dir=place,
                 lease_seconds=LEASE_SECONDS,
@@ -90,7 +92,7 @@ class Stage:
 
         elsewhere = journals if campaign.shared_folder else folder / "rivals-journal"
         rivals = settings(self.database.port, elsewhere)
-        return Scene.opened(self.nursery, folder, settings(self.proxy.port, journals), rivals)
+        return Scene.opened(nursery, folder, settings(self.proxy.port, journals), rivals)
 
     async def _settle(self, scene: Scene, journals: Path) -> list[Finding]:
         """Let everything come to its end, nothing being broken; return what did not."""
@@ -107,7 +109,7 @@ class Stage:
             for live in (scene.worker, scene.rival):
                 await scene.stopped(live, STOP_SECONDS)
         except StuckError as error:
-            return [failed(str(error))]
+            return [Finding(Kind.NOT_ENDED, "campaign", str(error))]
         return []
 
     async def _all_shipped(self, journals: Path) -> None:
@@ -135,7 +137,7 @@ def _left(journals: Path) -> int:
     return sum(1 for _ in journals.glob("*/*.journal"))
 
 
-async def _act(campaign: Campaign, scene: Scene, breaking: Breaking) -> Counter[Kind]:
+async def _act(campaign: Campaign, scene: Scene, breaking: Breaking) -> Counter[Breakage]:
     """Play the plan; return how often what hit something."""
     began = time.monotonic()
 
@@ -146,7 +148,7 @@ async def _act(campaign: Campaign, scene: Scene, breaking: Breaking) -> Counter[
         await at(talk.begins)
         await scene.hold(talk)
 
-    async def happen(fault: Fault) -> Kind | None:
+    async def happen(fault: Fault) -> Breakage | None:
         await at(fault.at)
         return fault.kind if await breaking.happen(fault) else None
 

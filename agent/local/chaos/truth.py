@@ -46,7 +46,7 @@ SELECT s.id::text, s.status, s.end_reason, extract(epoch FROM s.started_at)::flo
     s.completeness, s.turn_count, s.reclaimed_at IS NOT NULL AS reclaimed,
     (SELECT count(*) FROM turns t WHERE t.session_id = s.id)::int AS turns,
     (SELECT count(*) FROM procrastinate_jobs j WHERE j.args->>'session_id' = s.id::text
-        AND j.priority > 0)::int AS jobs,
+        AND j.scheduled_at IS NULL)::int AS jobs,
     (SELECT count(*) FROM chaos_ends e WHERE e.session_id = s.id AND NOT e.provisional)::int
         AS ends,
     EXISTS (SELECT FROM chaos_ends e WHERE e.session_id = s.id AND e.provisional
