@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     tts_timeout_seconds: float = Field(default=2.0, gt=0)
     """The same for speech."""
     client_grace_seconds: float = Field(default=30.0, ge=0)
+    max_session_minutes: float = Field(default=120.0, gt=0)
+    """A session past this length is ended by the AI, with a word before and a goodbye."""
+    session_warning_minutes: float = Field(default=5.0, ge=0)
+    """How long before that the client is told, at most a quarter of the session; 0: not at all."""
     lone_client_seconds: float = Field(default=5.0, gt=0)
     """A client in a room without an agent for this long gets another dispatch."""
 

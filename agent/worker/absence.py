@@ -41,6 +41,11 @@ class Absence:
         if self._identity not in ctx.room.remote_participants:
             self._lose()  # gone between joining and now
 
+    @property
+    def away(self) -> bool:
+        """Whether the client is not there, and may come back."""
+        return self._timer is not None
+
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._identity and self._timer is not None:
             self._timer.cancel()

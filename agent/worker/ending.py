@@ -27,6 +27,9 @@ ROOM_ENDS: Mapping[rtc.DisconnectReason.ValueType, EndReason] = {
 }
 """What a room that is gone says of its session's end."""
 
+FOR_GOOD = frozenset({EndReason.MAX_DURATION, EndReason.COMPLETED_BY_AI})
+"""Ends after which nobody is to be called into the room for those who are still in it."""
+
 TRANSCRIPT_SECONDS = 1.0
 """How long a closing Realtime session waits for transcripts that its provider owes."""
 
@@ -51,6 +54,11 @@ class Ending:
         self._in_flight = in_flight
         self._reason: EndReason | None = None
         self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def for_good(self) -> bool:
+        """Whether the conversation is over, and with it what the room was for."""
+        return self._reason in FOR_GOOD
 
     def watch(self) -> None:
         """Watch for the room or the voice to go without being asked."""

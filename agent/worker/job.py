@@ -29,6 +29,7 @@ from agent.worker.absence import Absence
 from agent.worker.clock import hold_steady
 from agent.worker.coach import Coach, HeardText
 from agent.worker.ending import Ending
+from agent.worker.limit import Limit, warning_seconds
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
 from agent.worker.people import Person
@@ -60,6 +61,7 @@ class CoachSession:
     in_flight: SpeechInFlight
     ending: Ending
     absence: Absence
+    limit: Limit
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class CoachJob:
         session.absence.watch(ctx, client)
         await self._start_voice(ctx, session, client)
         await session.ending.voice_started()
-        return None
+        return await session.limit.keep()
 
     async def finish(self, ctx: JobContext) -> None:
         """See the session's end onto the disk; the last hook that is sure to have its time."""
@@ -116,6 +118,8 @@ class CoachJob:
         durable = await asyncio.to_thread(session.scribe.journal.close, FLUSH_SECONDS)
         level = log.info if durable else log.error
         level("session_ended", session_id=str(session.id), durable=durable)
+        if session.ending.for_good:
+            await ctx.delete_room()
 
     def _open_session(self, ctx: JobContext, arrival: Arrival) -> CoachSession:
         session_id = uuids.uuid7()
@@ -136,8 +140,20 @@ class CoachJob:
         in_flight = SpeechInFlight(scribe)
         ending = Ending(ctx, voice, scribe, in_flight)
         absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
+        maximum = self.settings.max_session_minutes * 60
+        warning = warning_seconds(maximum, self.settings.session_warning_minutes * 60)
+        limit = Limit(voice, ending, absence, scribe, options, maximum, warning)
         session = CoachSession(
-            session_id, arrival.person, options, prompt, voice, scribe, in_flight, ending, absence
+            session_id,
+            arrival.person,
+            options,
+            prompt,
+            voice,
+            scribe,
+            in_flight,
+            ending,
+            absence,
+            limit,
         )
         ctx.proc.userdata[_SESSION] = session
         return session

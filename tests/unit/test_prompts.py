@@ -9,7 +9,7 @@ import pytest
 import prompts
 
 
-@pytest.mark.parametrize("name", ["coach", "greeting", "summary"])
+@pytest.mark.parametrize("name", ["announcement", "coach", "greeting", "summary"])
 def test_a_prompt_has_text_and_the_version_of_that_text(name: str) -> None:
     prompt = prompts.load(name)
 
@@ -24,7 +24,7 @@ def test_a_prompt_is_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "nobody", "../pyproject", "coach.md", "__init__"])
 def test_an_unknown_name_raises_and_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(prompts.UnknownPromptError, match="coach, greeting, summary"):
+    with pytest.raises(prompts.UnknownPromptError, match="announcement, coach, greeting, summary"):
         prompts.load(name)
 
 

@@ -1,0 +1,162 @@
+"""A session's time: told before it is up, and ended in a pause of the client's."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from livekit import rtc
+from livekit.agents import UserStateChangedEvent
+
+import prompts
+from agent.settings import Pipeline
+from agent.worker import limit as limits
+from agent.worker.limit import Limit, warning_seconds
+from agent.worker.options import SessionOptions
+from agent.worker.people import Person
+from agent.worker.recorder import Recorder
+from agent.worker.scribe import Scribe
+from persistence.events import EndReason, Event, Marker, Role
+
+WARNING = prompts.spoken("time_warning").text
+GOODBYE = prompts.spoken("time_up").text
+
+
+class Voice(rtc.EventEmitter[str]):
+    """An AgentSession as far as a limit sees it; `stuck`: what it says never ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user_state = "listening"
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.spoke = asyncio.Event()
+        self.stuck = self.closing = False
+
+    def say(self, words: str, **_: Any) -> Any:
+        if self.closing:
+            raise RuntimeError("closing")
+        self.said.append(words)
+        self.spoke.set()
+        return SimpleNamespace(wait_for_playout=self._played)
+
+    def generate_reply(self, *, instructions: str, **_: Any) -> Any:
+        self.asked.append(instructions)
+        return SimpleNamespace(wait_for_playout=self._played)
+
+    def state(self, new: str) -> None:
+        event = UserStateChangedEvent.model_construct(old_state=self.user_state, new_state=new)
+        self.user_state = new
+        self.emit("user_state_changed", event)
+
+    async def _played(self) -> None:
+        if self.stuck:
+            await asyncio.Event().wait()
+
+
+class Session:
+    def __init__(self, maximum: float, warning: float, **options: Any) -> None:
+        self.events: list[Event] = []
+        self.ends: list[EndReason] = []
+        self.voice = Voice()
+        self.absence = SimpleNamespace(away=False)
+        journal: Any = SimpleNamespace(append=self.events.append, trouble=None)
+        self.limit = Limit(
+            cast("Any", self.voice),
+            cast("Any", SimpleNamespace(end=self.ends.append)),
+            cast("Any", self.absence),
+            Scribe(Recorder(Person(Role.CLIENT, "client-7", "7"), "en"), journal),
+            SessionOptions(**{
+                "pipeline": Pipeline.STT_LLM_TTS, "language": "en", "prompt": "coach", **options
+            }),
+            maximum,
+            warning,
+        )  # fmt: skip
+
+    async def kept(self) -> None:
+        await asyncio.wait_for(self.limit.keep(), 5)
+
+
+async def test_the_client_is_told_before_the_time_is_up_and_again_when_it_is() -> None:
+    session = Session(0.02, 0.01)
+    await session.kept()
+    assert session.voice.said == [WARNING, GOODBYE]
+    assert session.ends == [EndReason.MAX_DURATION]
+    assert [e.type for e in session.events if isinstance(e, Marker)] == ["time_warning"]
+
+
+async def test_the_time_runs_from_the_sessions_start_and_not_from_the_voices() -> None:
+    session = Session(3600, 0)
+    session.limit.began -= 3600
+    await session.kept()
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+async def test_a_client_who_speaks_is_let_finish() -> None:
+    session = Session(0.01, 0)
+    session.voice.state("speaking")
+    keeping = asyncio.create_task(session.limit.keep())
+    await asyncio.sleep(0.05)
+    assert (session.voice.said, session.ends) == ([], [])
+    session.voice.state("listening")
+    await asyncio.wait_for(keeping, 5)
+    assert session.voice.said == [GOODBYE]
+
+
+async def test_a_client_who_speaks_on_and_on_is_not_waited_for_without_an_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "UTTERANCE_SECONDS", 0.01)
+    monkeypatch.setattr(limits, "LAST_WORD_SECONDS", 0.01)
+    session = Session(0.01, 0)
+    session.voice.state("speaking")
+    await session.kept()
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+async def test_a_voice_that_does_not_finish_its_words_keeps_no_session_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SPEECH_SECONDS", 0.01)
+    session = Session(0.02, 0.01)
+    session.voice.stuck = True
+    await session.kept()
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+async def test_a_voice_that_is_closing_is_asked_in_vain() -> None:
+    session = Session(0.01, 0)
+    session.voice.closing = True
+    await session.kept()
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+async def test_nothing_is_said_to_a_client_who_is_not_there() -> None:
+    session = Session(0.02, 0.01)
+    session.absence.away = True
+    await session.kept()
+    assert session.voice.said == []
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+@pytest.mark.parametrize(
+    "options", [{"pipeline": Pipeline.REALTIME}, {"language": "de"}, {"language": "multi"}]
+)
+async def test_where_the_words_cannot_be_read_out_the_model_is_asked_to_say_them(
+    options: dict[str, Any],
+) -> None:
+    session = Session(0.01, 0, **options)
+    await session.kept()
+    assert session.voice.said == []
+    assert session.voice.asked[0].endswith(GOODBYE)
+
+
+@pytest.mark.parametrize(
+    ("maximum", "wanted", "expected"), [(7200, 300, 300), (600, 300, 150), (7200, 0, 0)]
+)
+def test_a_short_session_has_a_short_warning(
+    maximum: float, wanted: float, expected: float
+) -> None:
+    assert warning_seconds(maximum, wanted) == expected
