@@ -39,6 +39,8 @@ POISONS: dict[str, dict[str, Any]] = {
 BLOCKED = "blocked"
 """A turn that it refuses as long as another row has its id."""
 
+ANYTHING = (*KINDS, *POISONS, BLOCKED)
+
 
 @dataclass
 class Written:
@@ -64,8 +66,10 @@ class Written:
         return f"client-{self.number}"
 
     @property
-    def ended(self) -> bool:
-        return bool(self.events) and isinstance(self.events[-1], Ended)
+    def end(self) -> Ended | None:
+        """How its job ended it, if it did."""
+        last = self.events[-1] if self.events else None
+        return last if isinstance(last, Ended) else None
 
     @property
     def introduced(self) -> bool:

@@ -13,7 +13,7 @@ import struct
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import psycopg
@@ -33,12 +33,12 @@ class Break(StrEnum):
 
 
 class Wire:
-    """The way to one database, until `async with` ends."""
+    """The way to one database, until `async with` ends; `operator` may end its backends."""
 
-    def __init__(self, database_url: str, folder: Path) -> None:
+    def __init__(self, database_url: str, folder: Path, operator: psycopg.Connection[Any]) -> None:
         given = conninfo_to_dict(database_url)
         self._server = Path(str(given["host"])) / _SOCKET
-        self._control = psycopg.connect(database_url, autocommit=True)
+        self._operator = operator
         self._socket = folder / _SOCKET
         self.url = f"postgresql://postgres@/{given['dbname']}?host={quote(str(folder), safe='/')}"
         self.broken = asyncio.Event()
@@ -63,7 +63,6 @@ class Wire:
         assert self._listening is not None
         self._listening.close()
         await self.hang_up()
-        self._control.close()
 
     def break_at(self, message: int, how: Break) -> None:
         """Break once, at the client's message number `message` from now (1, 2, …)."""
@@ -101,7 +100,7 @@ class Wire:
         return self._how
 
     def end_backend(self, pid: int) -> None:
-        self._control.execute("SELECT pg_terminate_backend(%s)", [pid])
+        self._operator.execute("SELECT pg_terminate_backend(%s)", [pid])
 
 
 class _Call:
