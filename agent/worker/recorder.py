@@ -59,7 +59,7 @@ class Recorder:
         self._pending: list[Segment] = []
         self._reply: Reply | None = None
         self._aside: Reply | None = None
-        self._finished_replies: set[str] = set()
+        self._steps: dict[str, int] = {}
         self._missing: set[str] = set()
         self._ended = False
 
@@ -125,17 +125,19 @@ class Recorder:
         )
         return [*promoted, self._kept(turn)]
 
-    def generated(self, now: datetime, reply_id: str, delta: str) -> list[Event]:
-        """Take text that the model made for the reply `reply_id`."""
-        events = self._switch_reply(now, reply_id)
-        if (reply := self._current(reply_id)) is not None:
+    def generated(self, now: datetime, speech_id: str, delta: str) -> list[Event]:
+        """Take text that the model made for the speech `speech_id`."""
+        events = self._switch_reply(now, speech_id, more=bool(delta.strip()))
+        if (reply := self._current(speech_id)) is not None:
             reply.generate(clean_text(delta))
         return events
 
-    def heard(self, now: datetime, reply_id: str, delta: str, *, last: bool = False) -> list[Event]:
-        """Take text of the reply that has been heard; `last` says that its playing ended."""
-        events = self._switch_reply(now, reply_id)
-        reply = self._current(reply_id)
+    def heard(
+        self, now: datetime, speech_id: str, delta: str, *, last: bool = False
+    ) -> list[Event]:
+        """Take text of the speech that has been heard; `last` says that its playing ended."""
+        events = self._switch_reply(now, speech_id)
+        reply = self._current(speech_id)
         if reply is None:
             return events
         if delta:
@@ -145,11 +147,11 @@ class Recorder:
     def ai_turn(self, now: datetime, utterance: Utterance) -> list[Event]:
         """Record a turn of the AI: the text that was heard, and what was meant if it differs."""
         text = clean_text(utterance.text).strip()
-        reply, self._reply = self._reply, None
-        if reply is not None:
-            self._finished_replies.add(reply.reply_id)
         if self._ended or not text or utterance.item_id in self._turns:
             return []
+        reply = self._take_reply()
+        if reply is not None and not utterance.interrupted:
+            self._reply = reply.split(text, utterance.ended_at or now)
         turn = Turn(
             at=now,
             turn_id=uuids.uuid7(),
@@ -167,7 +169,8 @@ class Recorder:
             metrics=measures.finite(utterance.metrics),
             reply_id=reply.reply_id if reply else None,
         )
-        return [self._kept(turn)]
+        rest = _due_progress(now, self._reply, last=True) if self._reply else []
+        return [self._kept(turn), *rest]
 
     def aside(self, now: datetime, aside: Reply, delta: str) -> list[Event]:
         """Take text heard of what the AI says beside the conversation; no reply is touched by it."""
@@ -213,28 +216,37 @@ class Recorder:
         self._pending = self._pending[after:]
         return dropped, absorbed
 
-    def _switch_reply(self, now: datetime, reply_id: str) -> list[Event]:
-        """Make `reply_id` the reply that lasts; the one before it ends if it differs."""
-        if self._reply is not None and self._reply.reply_id == reply_id:
+    def _switch_reply(self, now: datetime, speech_id: str, *, more: bool = False) -> list[Event]:
+        """Make a reply of `speech_id` the one that lasts; the one before it ends if it differs.
+
+        A speech that had its reply has another one only if there are `more` words made for it, and
+        no other is on: what comes late is of a reply that is a turn already.
+        """
+        if self._ended or self._current(speech_id) is not None:
             return []
-        if self._ended or reply_id in self._finished_replies:
+        step = self._steps.get(speech_id, 0) + 1
+        if step > 1 and (self._reply is not None or not more):
             return []
         events = self._finish_reply(now)
-        self._reply = Reply(reply_id)
+        self._reply = Reply(speech_id, step)
         return events
 
-    def _current(self, reply_id: str) -> Reply | None:
-        """Return the reply that lasts if it is `reply_id`: a late word is no other reply's."""
+    def _current(self, speech_id: str) -> Reply | None:
+        """Return the reply that lasts if it is of `speech_id`: a late word is no other's."""
         reply = self._reply
-        return reply if reply is not None and reply.reply_id == reply_id else None
+        return reply if reply is not None and reply.speech_id == speech_id else None
+
+    def _take_reply(self) -> Reply | None:
+        """Return the reply that lasted: it does no more."""
+        reply, self._reply = self._reply, None
+        if reply is not None:
+            self._steps[reply.speech_id] = reply.step
+        return reply
 
     def _finish_reply(self, now: datetime) -> list[Event]:
         """End a reply that never became an item: what was heard of it is an interrupted turn."""
-        reply, self._reply = self._reply, None
-        if reply is None:
-            return []
-        self._finished_replies.add(reply.reply_id)
-        if not reply.heard.strip():
+        reply = self._take_reply()
+        if reply is None or not reply.heard.strip():
             return []
         return [self._numbered(turn_of_progress(_progress(now, reply), now))]
 

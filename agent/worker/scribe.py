@@ -25,6 +25,7 @@ class Scribe:
     recorder: Recorder
     journal: JournalWriter
     clock: SessionClock = field(default_factory=SessionClock)
+    _trouble_told: bool = False
 
     def start(self, started: Started) -> None:
         """Journal the session's start."""
@@ -33,11 +34,23 @@ class Scribe:
     def write(self, make: Callable[[datetime], list[Event]]) -> None:
         """Journal what `make`, given the session's time, makes; raises nothing."""
         try:
-            for event in make(self.clock.now()):
+            now = self.clock.now()
+            for event in [*self._trouble(now), *make(now)]:
                 self.journal.append(event)
         except Exception as error:  # the conversation goes on whatever fails here
             self.recorder.miss("recording_failed")
             log.exception("recording_failed", error=type(error).__name__)
+
+    def _trouble(self, now: datetime) -> list[Event]:
+        """Return a marker, once, where the disk refused the journal: it is written when it can be.
+
+        A session that runs says so by it; the receipt comes with its end.
+        """
+        trouble = self.journal.trouble
+        if trouble is None or self._trouble_told:
+            return []
+        self._trouble_told = True
+        return self.recorder.marker(now, "journal_degraded", trouble=trouble)
 
     def end(self, reason: EndReason) -> None:
         """Journal the session's end; a second one does nothing."""

@@ -250,3 +250,53 @@ def test_every_word_is_in_exactly_one_turn_whatever_the_framework_drops(
     told += turns(recorder.end(at(99), EndReason.CLIENT_LEFT))
     assert sorted(" ".join(t.text for t in told).split()) == sorted(" ".join(words).split())
     assert [t.seq for t in told] == list(range(1, len(told) + 1))
+
+
+def test_a_second_item_of_one_speech_is_recorded_as_the_first_was(recorder: Recorder) -> None:
+    """Steps around a tool: the framework's id of the speech is the same for each of them."""
+    recorder.generated(at(1), "s", "Let me look.")
+    recorder.heard(at(2), "s", "Let me look.")
+    (first,) = turns(recorder.ai_turn(at(3), said("Let me look.", "a")))
+    recorder.generated(at(4), "s", "You said that you slept well, and more.")
+    (progress,) = recorder.heard(at(5), "s", "You said")
+    assert isinstance(progress, Progress)
+    assert (first.reply_id, progress.reply_id) == ("s", "s#2")
+    recorder.heard(at(6), "s", " that you slept well")
+    second = said("You said that you slept well", "b", interrupted=True)
+    (turn,) = turns(recorder.ai_turn(at(7), second))
+    assert turn.generated_text == "You said that you slept well, and more."
+    assert (turn.reply_id, turn.started_at) == ("s#2", at(5))
+
+
+def test_what_was_heard_of_a_second_item_that_never_came_is_a_turn(recorder: Recorder) -> None:
+    recorder.generated(at(1), "s", "Let me look.")
+    recorder.ai_turn(at(2), said("Let me look.", "a"))
+    recorder.generated(at(3), "s", "You slept well.")
+    recorder.heard(at(4), "s", "You slept")
+    (turn,) = turns(recorder.end(at(5), EndReason.ERROR))
+    assert (turn.text, turn.item_id, turn.interrupted) == ("You slept", "progress:s#2", True)
+
+
+def test_messages_of_one_response_that_become_items_together_keep_their_own_words(
+    recorder: Recorder,
+) -> None:
+    """After the first of them a crash must find what was heard of the second."""
+    recorder.generated(at(1), "s", "Good. ")
+    recorder.generated(at(1), "s", "And then?")
+    recorder.heard(at(2), "s", "Good. And then?", last=True)
+    turn, progress = recorder.ai_turn(at(3), said("Good.", "a", ended_at=at(2)))
+    assert isinstance(turn, Turn)
+    assert isinstance(progress, Progress)
+    assert turn.generated_text is None
+    assert (progress.text, progress.started_at) == ("And then?", at(2))
+    (second,) = turns(recorder.ai_turn(at(3), said("And then?", "b")))
+    assert (second.generated_text, second.reply_id) == (None, progress.reply_id)
+    assert turns(recorder.end(at(4), EndReason.CLIENT_LEFT)) == []
+
+
+def test_an_item_without_words_takes_nothing_from_what_was_heard(recorder: Recorder) -> None:
+    recorder.generated(at(1), "s", "Good.")
+    recorder.heard(at(2), "s", "Good.")
+    recorder.ai_turn(at(3), said("", "a"))
+    (turn,) = turns(recorder.end(at(4), EndReason.CLIENT_LEFT))
+    assert turn.text == "Good."
