@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from uuid import UUID
 
 from persistence.events import Role
 
@@ -23,6 +24,11 @@ class LegacyMessage:
     """Its place in the text, from 1; skipped lines count."""
     role: Role
     text: str
+
+
+def message_id(session_id: UUID, message: LegacyMessage) -> str:
+    """Return the id of a message that has no row of its own."""
+    return f"legacy-{session_id}-{message.line}"
 
 
 def parse(transcript: str) -> list[LegacyMessage]:

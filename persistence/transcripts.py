@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +10,10 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from persistence import search, viewers
 from persistence.events import transcript_sha256
 from persistence.paging import Position
+from persistence.viewers import Viewer
 
 Connection = AsyncConnection[Any]
 
@@ -23,11 +25,12 @@ class Filters:
     client: str | None = None
     coach: str | None = None
     status: str | None = None
+    completeness: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     """Not included."""
     text: str | None = None
-    """Somewhere in what was said, any case."""
+    """Words that were all said in the session, in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,61 +107,70 @@ _SESSION = """
 """
 
 _CONDITIONS = {
-    "client": """(s.user_id::text = lower(%(client)s) OR s.client_identity = %(client)s
-                  OR u.identity = %(client)s)""",
-    "coach": "(s.coach_id::text = lower(%(coach)s) OR c.identity = %(coach)s)",
+    "client": "(s.user_id = ANY(%(client_ids)s) OR s.client_identity = %(client)s)",
+    "coach": "s.coach_id = ANY(%(coach_ids)s)",
     "status": "s.status = %(status)s",
+    "completeness": "s.completeness = %(completeness)s",
     "since": "s.started_at >= %(since)s",
     "until": "s.started_at < %(until)s",
-    "text": r"""(s.legacy_transcript ILIKE %(pattern)s ESCAPE '\' OR EXISTS (
-                  SELECT 1 FROM turns
-                  WHERE session_id = s.id AND text ILIKE %(pattern)s ESCAPE '\'))""",
-    "after": "(s.started_at, s.id) < (%(after_started_at)s, %(after_id)s)",
+    "text": f"s.id IN ({search.MATCHING})",
 }
+_AFTER = "(s.started_at, s.id) < (%(after_at)s, %(after_id)s)"
+
+_NAMED = "SELECT id FROM users WHERE id = %s OR identity = %s"
 
 
 async def page(
-    db: Connection, filters: Filters, *, limit: int, after: Position | None = None
+    db: Connection,
+    filters: Filters,
+    *,
+    limit: int,
+    after: Position | None = None,
+    viewer: Viewer = viewers.EVERYTHING,
 ) -> list[SessionRow]:
-    """Return at most `limit` sessions, newest first, from behind `after` on."""
-    values: dict[str, Any] = {
-        "client": filters.client,
-        "coach": filters.coach,
-        "status": filters.status,
-        "since": filters.since,
-        "until": filters.until,
-        "text": filters.text,
-        "after": after,
-    }
-    conditions = [_CONDITIONS[name] for name, value in values.items() if value is not None]
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-    values |= {"pattern": _pattern(filters.text or ""), "limit": limit}
+    """Return at most `limit` sessions that `viewer` may read, newest first, from `after` on."""
+    values = {**asdict(filters), "limit": limit, **await viewers.parameters(db, viewer)}
+    conditions = [viewers.CONDITIONS[viewer.reach]]
+    conditions += [_CONDITIONS[name] for name in _CONDITIONS if values[name] is not None]
+    for name in ("client", "coach"):
+        if values[name] is not None:
+            values[f"{name}_ids"] = await _named(db, values[name])
     if after is not None:
-        values |= {"after_started_at": after.at, "after_id": after.id}
-    del values["after"]
-    query = f"{_SESSION} {where} ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s"
+        conditions.append(_AFTER)
+        values |= {"after_at": after.at, "after_id": after.id}
+    where = " AND ".join(conditions)
+    query = f"{_SESSION} WHERE {where} ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s"
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
         return await (await cursor.execute(query, values)).fetchall()
 
 
-def _pattern(text: str) -> str:
-    """Return an ILIKE pattern for `text` anywhere, taken literally."""
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, f"\\{special}")
-    return f"%{text}%"
+async def _named(db: Connection, name: str) -> list[UUID]:
+    """Return the ids of the users whom `name`, an id or an identity, means."""
+    try:
+        user_id = UUID(name)
+    except ValueError:
+        user_id = None
+    return [found for (found,) in await (await db.execute(_NAMED, (user_id, name))).fetchall()]
 
 
-async def whole(db: Connection, session_id: UUID) -> tuple[SessionRow | None, list[TurnRow]]:
-    """Return a session and its turns as they were at one moment."""
+async def whole(
+    db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
+) -> tuple[SessionRow | None, list[TurnRow]]:
+    """Return a session that `viewer` may read, and its turns, as they were at one moment."""
     async with db.transaction():
         await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        return await session(db, session_id), await turns(db, session_id)
+        found = await session(db, session_id, viewer)
+        return found, await turns(db, session_id) if found else []
 
 
-async def session(db: Connection, session_id: UUID) -> SessionRow | None:
-    """Return one session, None if there is none of that id."""
+async def session(
+    db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
+) -> SessionRow | None:
+    """Return one session, None if there is none of that id that `viewer` may read."""
+    values = {"id": session_id, **await viewers.parameters(db, viewer)}
+    query = f"{_SESSION} WHERE s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}"
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return await (await cursor.execute(f"{_SESSION} WHERE s.id = %s", (session_id,))).fetchone()
+        return await (await cursor.execute(query, values)).fetchone()
 
 
 async def turns(db: Connection, session_id: UUID) -> list[TurnRow]:

@@ -15,8 +15,10 @@ from agent.api import (
     errors,
     figures,
     health,
+    ratings,
     resources,
     rooms,
+    searching,
     sync_runs,
     tokens,
     transcripts,
@@ -51,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
-    for topic in (health, figures, transcripts, users, rooms, tokens, sync_runs):
+    for topic in (health, figures, transcripts, ratings, users, rooms, tokens, sync_runs):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)
     if origins := listed(settings.api_origins):
@@ -75,7 +77,11 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with resources.opened(settings) as opened:
             app.state.resources = opened
-            async with running({"health_checks": lambda: health.record_regularly(opened)}):
+            upkeep = {
+                "health_checks": lambda: health.record_regularly(opened),
+                "search": lambda: searching.gather_regularly(opened),
+            }
+            async with running(upkeep):
                 yield
 
     return lifespan

@@ -12,7 +12,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue
 
 from agent.api.shapes import SessionStatus, Shape, Time, example
-from persistence import legacy, transcripts
+from persistence import legacy, ratings, search, transcripts
 from persistence.events import Role
 from persistence.transcripts import SessionRow, TurnRow
 
@@ -47,6 +47,23 @@ _MESSAGE_EXAMPLE: JsonValue = {
 }
 
 
+class Hit(Shape):
+    """A message in which words that were searched for were said."""
+
+    message_id: str
+    places: list[tuple[int, int]] = Field(
+        description="Start and end of each word in `content`, in UTF-16 code units."
+    )
+
+
+class Rating(Shape):
+    """What the client thought of the session."""
+
+    rating: int = Field(description="From 1 to 5.")
+    comment: str | None = None
+    created_at: Time
+
+
 class Session(Shape):
     id: UUID
     client_id: str = Field(description="The user's id, else the identity; empty if unknown.")
@@ -60,6 +77,7 @@ class Session(Shape):
     status: SessionStatus
     completeness: str | None = Field(None, description="complete, recovered or partial.")
     room_name: str | None = None
+    hits: list[Hit] | None = Field(None, description="Of a search: the first 20 messages.")
 
     model_config = example(_SESSION_EXAMPLE)
 
@@ -101,14 +119,18 @@ class Transcript(Session):
     pipeline: str | None = None
     language: str | None = None
     receipt: Receipt | None = None
+    rating: Rating | None = None
 
 
-def session(row: SessionRow) -> Session:
-    """Return the session as a list shows it."""
-    return Session(**_session_fields(row))
+def session(row: SessionRow, hits: list[search.Hit] | None = None) -> Session:
+    """Return the session as a list shows it; `hits` are those of a search."""
+    found = None if hits is None else [Hit(message_id=h.message_id, places=h.places) for h in hits]
+    return Session(**_session_fields(row), hits=found)
 
 
-def transcript(row: SessionRow, turns: list[TurnRow]) -> Transcript:
+def transcript(
+    row: SessionRow, turns: list[TurnRow], rating: ratings.Rating | None = None
+) -> Transcript:
     """Return the session with everything that was said in it."""
     return Transcript(
         **_session_fields(row),
@@ -119,6 +141,8 @@ def transcript(row: SessionRow, turns: list[TurnRow]) -> Transcript:
         pipeline=row.pipeline,
         language=row.language,
         receipt=_receipt(row, turns),
+        rating=rating
+        and Rating(rating=rating.rating, comment=rating.comment, created_at=rating.created_at),
     )
 
 
@@ -187,7 +211,7 @@ def _of_turn(row: SessionRow, turn: TurnRow) -> Message:
 def _of_line(row: SessionRow, line: legacy.LegacyMessage) -> Message:
     speaker_id, speaker_name = _speaker(row, line.role)
     return Message(
-        id=f"legacy-{row.id}-{line.line}",
+        id=legacy.message_id(row.id, line),
         session_id=row.id,
         speaker_id=speaker_id,
         speaker_name=speaker_name,

@@ -26,6 +26,7 @@ MAX_NAME_LENGTH = 128
 CLOCKS_DIFFER = timedelta(minutes=5)
 
 SessionStatus = Literal["active", "completed", "cancelled"]
+Completeness = Literal["complete", "recovered", "partial"]
 
 
 class Shape(BaseModel):
@@ -53,7 +54,8 @@ Time = Annotated[
 ]
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """Return `text`; raises ValueError for what Postgres cannot hold."""
     if clean_text(text) != text:
         raise ValueError("holds a NUL or half a surrogate pair")
     return text
@@ -83,12 +85,12 @@ def of_the_past(moment: datetime) -> datetime:
 
 
 QueryText = Annotated[
-    str, Field(min_length=1, max_length=MAX_TEXT_LENGTH), AfterValidator(_storable)
+    str, Field(min_length=1, max_length=MAX_TEXT_LENGTH), AfterValidator(storable)
 ]
 Name = Annotated[
     str,
     Field(min_length=1, max_length=MAX_NAME_LENGTH),
-    AfterValidator(_storable),
+    AfterValidator(storable),
     AfterValidator(_printable),
 ]
 GivenTime = Annotated[datetime, AfterValidator(in_utc)]

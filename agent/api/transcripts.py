@@ -1,4 +1,8 @@
-"""Sessions and what was said in them, for the people who run this installation."""
+"""Sessions and what was said in them, for whoever may read them.
+
+Administrators read all, coaches those of their clients, clients their own. What somebody may not
+read is not there for them.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,27 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
-from agent.api import messages, paging
+from agent.api import messages, paging, unchanged
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
-from agent.api.exports import EXPORTS
+from agent.api.exports import EXPORTS, as_json
+from agent.api.messages import Transcript
 from agent.api.paging import Paged
-from agent.api.resources import Db
-from agent.api.shapes import GivenTime, QueryText, SessionStatus
-from persistence import transcripts
+from agent.api.resources import Connection, Db
+from agent.api.shapes import Completeness, GivenTime, QueryText, SessionStatus
+from persistence import ratings, reads, search, transcripts
+from persistence.keys import Key
 from persistence.paging import Position
-from persistence.transcripts import Filters
+from persistence.transcripts import Filters, SessionRow
+from persistence.viewers import EVERYTHING, Reach, Viewer
 
-router = APIRouter(
-    prefix="/api/admin/transcripts",
-    tags=["transcripts"],
-    dependencies=[Depends(needs(Scope.ADMIN))],
-)
+router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
+
+Reader = Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))]
 
 
 class Wanted(Paged):
@@ -33,9 +39,32 @@ class Wanted(Paged):
     client: QueryText | None = Field(None, description="A user's id or identity.")
     coach: QueryText | None = Field(None, description="A user's id or identity.")
     status: SessionStatus | None = None
+    completeness: Completeness | None = None
     since: GivenTime | None = Field(None, alias="from", description="Started then or later.")
     until: GivenTime | None = Field(None, alias="to", description="Started before then.")
-    text: QueryText | None = Field(None, description="Somewhere in what was said, any case.")
+    text: QueryText | None = Field(
+        None, description="Words that were all said in the session, in any case."
+    )
+
+    @property
+    def filters(self) -> Filters:
+        return Filters(
+            client=self.client,
+            coach=self.coach,
+            status=self.status,
+            completeness=self.completeness,
+            since=self.since,
+            until=self.until,
+            text=self.text,
+        )
+
+
+def viewer_of(reader: Key) -> Viewer:
+    """Return how far a key lets its holder see: by the widest of its scopes."""
+    if Scope.ADMIN in reader.scopes:
+        return EVERYTHING
+    reach = Reach.CLIENTS if Scope.COACH in reader.scopes else Reach.OWN
+    return Viewer(reach, reader.user_id, reader.identity)
 
 
 @router.get(
@@ -44,30 +73,45 @@ class Wanted(Paged):
     responses=paging.described("Sessions") | documented(400, 401, 403, 503),
 )
 async def list_sessions(
-    request: Request, response: Response, db: Db, wanted: Annotated[Wanted, Query()]
+    request: Request, response: Response, db: Db, reader: Reader, wanted: Annotated[Wanted, Query()]
 ) -> list[messages.Session]:
-    """List sessions, newest first."""
-    filters = Filters(
-        wanted.client, wanted.coach, wanted.status, wanted.since, wanted.until, wanted.text
+    """List sessions, newest first; of a search, where in them the words were said."""
+    rows = await transcripts.page(
+        db,
+        wanted.filters,
+        limit=wanted.one_more,
+        after=wanted.after,
+        viewer=viewer_of(reader),
     )
-    rows = await transcripts.page(db, filters, limit=wanted.one_more, after=wanted.after)
     places = [Position(row.started_at, row.id) for row in rows]
-    return [messages.session(row) for row in paging.cut(request, response, wanted, rows, places)]
+    shown = paging.cut(request, response, wanted, rows, places)
+    if wanted.text is None:
+        return [messages.session(row) for row in shown]
+    return await _with_hits(db, shown, wanted.text)
+
+
+async def _with_hits(db: Connection, rows: list[SessionRow], text: str) -> list[messages.Session]:
+    found = await search.hits(db, [row.id for row in rows], text)
+    return [messages.session(row, found.get(row.id, [])) for row in rows]
+
+
+_UNCHANGED: dict[int | str, dict[str, Any]] = {
+    304: {"description": "It is what the caller has, by If-None-Match."}
+}
 
 
 @router.get(
     "/{sessionId}",
+    response_model=Transcript,
     response_model_exclude_none=True,
-    responses=documented(400, 401, 403, 404, 503),
+    responses=_UNCHANGED | documented(400, 401, 403, 404, 503),
 )
 async def show_session(
-    db: Db, session_id: Annotated[UUID, Path(alias="sessionId")]
-) -> messages.Transcript:
+    request: Request, db: Db, reader: Reader, session_id: Annotated[UUID, Path(alias="sessionId")]
+) -> Response:
     """Give one session with everything that was said in it."""
-    row, turns = await transcripts.whole(db, session_id)
-    if row is None:
-        raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-    return messages.transcript(row, turns)
+    transcript = await _read(db, reader, session_id, "transcript")
+    return unchanged.answer(request, as_json(transcript).encode(), "application/json")
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -84,19 +128,27 @@ _FILE: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{sessionId}/export",
     response_class=Response,
-    responses=_FILE | documented(400, 401, 403, 404, 503),
+    responses=_FILE | _UNCHANGED | documented(400, 401, 403, 404, 503),
 )
 async def export_session(
+    request: Request,
     db: Db,
+    reader: Reader,
     session_id: Annotated[UUID, Path(alias="sessionId")],
     wanted: Annotated[Literal["json", "md", "vtt", "txt"], Query(alias="format")] = "json",
 ) -> Response:
     """Give one session as a file to keep."""
-    transcript = await show_session(db, session_id)
+    transcript = await _read(db, reader, session_id, "export")
     export = EXPORTS[wanted]
-    disposition = f'attachment; filename="session-{session_id}.{wanted}"'
-    return Response(
-        export.render(transcript),
-        media_type=export.media_type,
-        headers={"Content-Disposition": disposition},
-    )
+    named = {"Content-Disposition": f'attachment; filename="session-{session_id}.{wanted}"'}
+    return unchanged.answer(request, export.render(transcript).encode(), export.media_type, named)
+
+
+async def _read(db: Connection, reader: Key, session_id: UUID, what: str) -> Transcript:
+    """Return a transcript that `reader` may read, and note that they did; raises 404."""
+    row, turns = await transcripts.whole(db, session_id, viewer_of(reader))
+    if row is None:
+        raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
+    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+    await reads.note(db, session_id, reader, what, request_id)
+    return messages.transcript(row, turns, await ratings.of(db, session_id))

@@ -1,0 +1,127 @@
+"""Full-text search over what was said: which sessions, and where in their messages.
+
+An ended session's words are gathered into one row (`session_search`), a minute or so after its end
+and again whenever its turns change. Those of the few that are not gathered yet are looked for in
+their turns, so that a word is found from the moment it is stored. Indexing each turn instead would
+cost every one of them more time on its way in than all the rest of shipping it.
+
+No stemming, since sessions have many languages: a word matches itself, in any case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from persistence import legacy
+
+Connection = AsyncConnection[Any]
+
+SESSIONS_A_ROUND = 500
+HITS_A_SESSION = 20
+
+MATCHING = """
+    SELECT session_id FROM session_search
+    WHERE words @@ plainto_tsquery('simple', %(text)s)
+    UNION ALL
+    SELECT id FROM (
+        SELECT s.id, concat_ws(' ', s.legacy_transcript,
+            (SELECT string_agg(t.text, ' ') FROM turns t WHERE t.session_id = s.id)) AS said
+        FROM sessions s WHERE NOT s.is_indexed) AS fresh
+    WHERE to_tsvector('simple', left(said, 500000)) @@ plainto_tsquery('simple', %(text)s)
+"""
+"""Selects the ids of sessions in which all words of the parameter `text` were said."""
+
+_GATHER = """
+WITH due AS (
+    SELECT id, legacy_transcript FROM sessions
+    WHERE NOT is_indexed AND status <> 'active'
+    ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+), spoken AS (
+    SELECT due.id, word.lexeme FROM due
+    JOIN turns t ON t.session_id = due.id, unnest(to_tsvector('simple', t.text)) AS word
+    UNION
+    SELECT due.id, word.lexeme FROM due, unnest(
+        to_tsvector('simple', left(due.legacy_transcript, 500000))) AS word
+), gathered AS (
+    INSERT INTO session_search (session_id, words)
+    SELECT due.id, array_to_tsvector(
+        array_remove(COALESCE(array_agg(DISTINCT spoken.lexeme), '{}'), NULL))
+    FROM due LEFT JOIN spoken ON spoken.id = due.id GROUP BY due.id
+    ON CONFLICT (session_id) DO UPDATE SET words = EXCLUDED.words
+)
+UPDATE sessions s SET is_indexed = true FROM due WHERE s.id = due.id
+"""
+
+_LEXEMES = "SELECT tsvector_to_array(to_tsvector('simple', %s))"
+
+_TURNS = """
+SELECT session_id, id, text FROM (
+    SELECT t.session_id, t.id, t.text, t.started_at, t.seq,
+           row_number() OVER (PARTITION BY t.session_id ORDER BY t.started_at, t.seq) AS place
+    FROM turns t
+    WHERE t.session_id = ANY(%(sessions)s)
+      AND tsvector_to_array(to_tsvector('simple', t.text)) && %(words)s::text[]) AS found
+WHERE place <= %(most)s ORDER BY session_id, started_at, seq
+"""
+
+_LEGACY = """
+SELECT id, legacy_transcript FROM sessions
+WHERE id = ANY(%s) AND legacy_transcript IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A message that has some of the words, and where: start and end, in UTF-16 code units."""
+
+    message_id: str
+    places: list[tuple[int, int]]
+
+
+async def gather(db: Connection, *, limit: int = SESSIONS_A_ROUND) -> int:
+    """Gather the words of ended sessions that wait for it; return of how many."""
+    return (await db.execute(_GATHER, [limit])).rowcount
+
+
+async def hits(db: Connection, sessions: Sequence[UUID], text: str) -> dict[UUID, list[Hit]]:
+    """Return where words of `text` are in `sessions`: of each the first 20 messages."""
+    row = await (await db.execute(_LEXEMES, [text])).fetchone()
+    words: list[str] = row[0] if row else []
+    if not words or not sessions:
+        return {}
+    found: dict[UUID, list[Hit]] = {}
+    values = {"sessions": list(sessions), "words": words, "most": HITS_A_SESSION}
+    for session_id, turn_id, said in await (await db.execute(_TURNS, values)).fetchall():
+        found.setdefault(session_id, []).append(Hit(str(turn_id), places(said, words)))
+    without = [session_id for session_id in sessions if session_id not in found]
+    for session_id, transcript in await (await db.execute(_LEGACY, [without])).fetchall():
+        found[session_id] = _legacy_hits(session_id, transcript, words)
+    return found
+
+
+def _legacy_hits(session_id: UUID, transcript: str, words: list[str]) -> list[Hit]:
+    marked = (
+        Hit(legacy.message_id(session_id, line), places(line.text, words))
+        for line in legacy.parse(transcript)
+    )
+    return [hit for hit in marked if hit.places][:HITS_A_SESSION]
+
+
+def places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Return where one of `words` stands in `text` as a word, in any case, in order."""
+    longest_first = sorted(map(re.escape, words), key=len, reverse=True)
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
+    return [
+        (_utf16(text[: match.start()]), _utf16(text[: match.end()]))
+        for match in pattern.finditer(text)
+    ]
+
+
+def _utf16(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -1,0 +1,93 @@
+"""Searching what was said: every stored word is found at once, and marked where it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from serving import Api, add_session, add_turns
+
+from persistence import search
+
+LIST = "/api/admin/transcripts"
+
+
+@pytest.fixture
+async def admin(api: Api) -> str:
+    return await api.key("admin")
+
+
+async def found(api: Api, admin: str, text: str) -> dict[UUID, list[dict[str, Any]]]:
+    answer = await api.get(LIST, admin, params={"text": text})
+    assert answer.status_code == 200, answer.text
+    return {UUID(session["id"]): session["hits"] for session in answer.json()}
+
+
+async def said(api: Api, *texts: str, **fields: Any) -> UUID:
+    session = await add_session(api.db, **fields)
+    await add_turns(api.db, session, [{"text": text} for text in texts])
+    return session
+
+
+@pytest.mark.parametrize("gathered", [True, False])
+async def test_words_are_found_in_any_case_whether_gathered_or_not(
+    api: Api, admin: str, *, gathered: bool
+) -> None:
+    both = await said(api, "The heron stood", "in the cold Water")
+    await said(api, "A heron flew")
+    old = await add_session(api.db, legacy_transcript="client: water for the Heron")
+    if gathered:
+        assert await search.gather(api.db) == 3
+        assert await search.gather(api.db) == 0, "each once"
+    assert set(await found(api, admin, "HERON water")) == {both, old}
+    assert await found(api, admin, "stork") == {}
+
+
+async def test_a_running_session_is_found_as_its_turns_land(api: Api, admin: str) -> None:
+    session = await said(api, "The heron", status="active")
+    await search.gather(api.db)
+    assert set(await found(api, admin, "heron")) == {session}
+
+
+async def test_what_comes_after_the_gathering_is_found_too(api: Api, admin: str) -> None:
+    session = await said(api, "Nothing yet")
+    await search.gather(api.db)
+    await api.db.execute("UPDATE turns SET text = 'A heron' WHERE session_id = %s", [session])
+    await api.db.execute("UPDATE sessions SET is_indexed = false WHERE id = %s", [session])
+    assert set(await found(api, admin, "heron")) == {session}
+    await search.gather(api.db)
+    assert set(await found(api, admin, "heron")) == {session}
+    assert await found(api, admin, "nothing") == {}
+
+
+async def test_hits_are_marked_by_where_they_stand_and_never_by_markup(
+    api: Api, admin: str
+) -> None:
+    """In UTF-16 code units: the bird is two of them."""
+    session = await said(api, "No.", "🐦 a heron, <b>Heron</b> or herons")
+    ((hit,),) = (await found(api, admin, "heron")).values()
+    assert hit["places"] == [[5, 10], [15, 20]]
+    transcript = (await api.get(f"{LIST}/{session}", admin)).json()
+    assert hit["messageId"] == transcript["messages"][1]["id"]
+
+
+async def test_a_hit_in_an_imported_session_names_its_line(api: Api, admin: str) -> None:
+    session = await add_session(api.db, legacy_transcript="ai: Yes?\nclient: a heron")
+    ((hit,),) = (await found(api, admin, "heron")).values()
+    assert hit == {"messageId": f"legacy-{session}-2", "places": [[2, 7]]}
+
+
+@pytest.mark.parametrize(
+    "text", ["'; drop table turns --", "a & !b | (c", "%", "100% <->", "\\", "\U0001f426", "."]
+)
+async def test_any_text_may_be_searched_for(api: Api, admin: str, text: str) -> None:
+    session = await said(api, f"I said {text} then", "heron")
+    await search.gather(api.db)
+    assert set(await found(api, admin, text)) <= {session}
+
+
+async def test_a_session_without_words_is_gathered_once_too(api: Api) -> None:
+    await add_session(api.db)
+    assert await search.gather(api.db) == 1
+    assert await search.gather(api.db) == 0
