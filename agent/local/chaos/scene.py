@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
 import signal
@@ -139,9 +140,9 @@ class Scene:
         for live in hit:
             live.crash()
         signalled(group, signal.SIGKILL, group=True)
-        self.worker.process.join()
-        for live in hit:
-            live.process.join()
+        for process in [self.worker.process, *(live.process for live in hit)]:
+            process.kill()  # one that was only just born may not have been in the group yet
+            process.join()
         return hit
 
     async def stopped(self, live: LiveWorker, seconds: float = STOP_SECONDS) -> None:
@@ -162,11 +163,13 @@ class Scene:
 
 
 def signalled(pid: int, number: signal.Signals, *, group: bool = False) -> None:
-    """Send a signal to a process, or to the group it leads; nothing if that is gone."""
-    try:
-        (os.killpg if group else os.kill)(pid, number)
-    except ProcessLookupError:
-        return
+    """Send a signal to a process, or to the group it leads if it does; nothing if it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        if group:
+            return os.killpg(pid, number)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    return None
 
 
 def _bear(nursery: Nursery, folder: Path, name: str, settings: Settings) -> LiveWorker:
