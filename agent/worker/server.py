@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import math
 import os
+import sys
 from typing import TYPE_CHECKING
 
 import structlog
@@ -79,6 +80,7 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
         api_secret=secret(settings.livekit_api_secret),
         host=settings.worker_host,
         port=settings.worker_port,
+        max_retry=sys.maxsize,  # a worker that gave up would take its running sessions with it
         drain_timeout=settings.drain_seconds,
         load_threshold=math.inf if unlimited else settings.load_threshold,
         load_fnc=(lambda: 0.0) if unlimited else None,
