@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 
 from agent.api import (
     errors,
+    events,
     figures,
     health,
     ratings,
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
-    for topic in (health, figures, transcripts, ratings, users, rooms, tokens, sync_runs):
+    for topic in (health, figures, transcripts, events, ratings, users, rooms, tokens, sync_runs):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)
     if origins := listed(settings.api_origins):
@@ -79,6 +80,7 @@ def _lifespan(
             app.state.resources = opened
             upkeep = {
                 "health_checks": lambda: health.record_regularly(opened),
+                "following": opened.following.run,
                 "search": lambda: searching.gather_regularly(opened),
             }
             async with running(upkeep):

@@ -178,11 +178,12 @@ def _session_fields(row: SessionRow) -> dict[str, Any]:
 def _messages(row: SessionRow, turns: list[TurnRow]) -> list[Message]:
     """Return what was said in the session, in order."""
     if turns or row.legacy_transcript is None:
-        return [_of_turn(row, turn) for turn in turns]
+        return [message(row, turn) for turn in turns]
     return [_of_line(row, line) for line in legacy.parse(row.legacy_transcript)]
 
 
-def _of_turn(row: SessionRow, turn: TurnRow) -> Message:
+def message(row: SessionRow, turn: TurnRow) -> Message:
+    """Return a turn of a session as a message."""
     role = Role(turn.role)
     speaker_id, speaker_name = _speaker(row, role)
     if role is not Role.AI:

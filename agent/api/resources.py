@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from agent.api.errors import ApiError
+from agent.api.following import Following
 from agent.api.limits import Limits
 from agent.settings import Settings, secret
 from persistence import database
@@ -32,6 +33,7 @@ class Resources:
     pool: AsyncConnectionPool[database.BoundedConnection]
     livekit: livekit.LiveKitAPI
     limits: Limits
+    following: Following
     started: float = field(default_factory=time.monotonic)
     """When this process began to serve, by the monotonic clock."""
     remembered: dict[bytes, tuple[Key, float]] = field(default_factory=dict)
@@ -49,7 +51,9 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         database.pool(secret(settings.database_url), "api") as pool,
         _livekit_client(settings) as client,
     ):
-        yield Resources(settings, pool, client, Limits.of(settings))
+        yield Resources(
+            settings, pool, client, Limits.of(settings), Following(secret(settings.database_url))
+        )
 
 
 async def require_current_schema(settings: Settings) -> None:

@@ -18,10 +18,10 @@ GATHER_EVERY_SECONDS = 60.0
 async def gather_regularly(resources: Resources) -> None:
     """Gather every minute, until cancelled; several processes that do so share the work."""
     while True:
+        await asyncio.sleep(GATHER_EVERY_SECONDS)
         try:
             async with connection(resources) as db:
                 while await search.gather(db):
                     pass
         except PersistenceError as error:
             log.warning("words_not_gathered", error_type=type(error).__name__)
-        await asyncio.sleep(GATHER_EVERY_SECONDS)

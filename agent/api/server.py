@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
+from types import FrameType
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from agent.api.app import create_app
-from agent.api.resources import require_current_schema
+from agent.api.resources import Resources, require_current_schema
 from agent.settings import Settings, listed
 
 STOP_SECONDS = 10
@@ -25,8 +28,9 @@ async def run(settings: Settings) -> None:
     """
     await require_current_schema(settings)
     listening = _listen(settings.api_host, settings.api_port)
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_config=None,
         access_log=False,  # it names paths with their queries: what someone searched for
         server_header=False,
@@ -37,7 +41,20 @@ async def run(settings: Settings) -> None:
     # uvicorn raises the signal that stopped it once more: a stop that was asked for is no failure
     signal.signal(signal.SIGTERM, lambda *_: None)
     log.info("api_listening", port=listening.getsockname()[1])
-    await uvicorn.Server(config).serve(sockets=[listening])
+    await _Server(config, app).serve(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """A server that lets go who follows a session when it is told to stop, and need not wait."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        resources: Resources = self._app.state.resources
+        asyncio.get_running_loop().call_soon_threadsafe(resources.following.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -1,4 +1,7 @@
-"""Lists by client, coach and state, full-text search, ratings, and who read what.
+"""Lists by client, coach and state, full-text search, ratings, who read what, and following.
+
+Triggers tell who follows a session that turns of it have landed, or that its status is another one:
+whoever writes them, and once a statement, however many rows it has.
 
 Indexes are built with their table locked for writes: shippers wait, and what is said is on disk
 meanwhile.
@@ -22,6 +25,35 @@ NEWEST_FIRST = {
     "status": "status <> 'completed'",
     "completeness": "completeness <> 'complete'",
 }
+
+
+FOLLOWING = """
+CREATE FUNCTION coach_turns_landed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('coach_sessions', session_id::text)
+    FROM (SELECT DISTINCT session_id FROM landed) AS sessions;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION coach_session_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('coach_sessions', NEW.id::text);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER turns_landed AFTER INSERT ON turns REFERENCING NEW TABLE AS landed
+    FOR EACH STATEMENT EXECUTE FUNCTION coach_turns_landed();
+CREATE TRIGGER session_changed AFTER UPDATE ON sessions
+    FOR EACH ROW WHEN (OLD.status IS DISTINCT FROM NEW.status)
+    EXECUTE FUNCTION coach_session_changed();
+"""
+
+NOT_FOLLOWING = """
+DROP TRIGGER session_changed ON sessions;
+DROP TRIGGER turns_landed ON turns;
+DROP FUNCTION coach_session_changed();
+DROP FUNCTION coach_turns_landed();
+"""
 
 
 def upgrade() -> None:
@@ -69,9 +101,11 @@ def upgrade() -> None:
         )
     op.create_index('ix_sessions_completed_ended_at', 'sessions', ['ended_at'], unique=False, postgresql_include=['duration_seconds'], postgresql_where=sa.text("status = 'completed'"))
     op.create_index('ix_sessions_unindexed', 'sessions', ['id'], unique=False, postgresql_where=sa.text('NOT is_indexed'))
+    _run(FOLLOWING)
 
 
 def downgrade() -> None:
+    _run(NOT_FOLLOWING)
     op.drop_index('ix_sessions_unindexed', table_name='sessions')
     op.drop_index('ix_sessions_completed_ended_at', table_name='sessions')
     for column in NEWEST_FIRST:
@@ -84,3 +118,8 @@ def downgrade() -> None:
     op.drop_table('session_search')
     op.drop_table('session_ratings')
     op.drop_table('transcript_reads')
+
+
+def _run(script: str) -> None:
+    """Run several statements at once."""
+    op.get_bind().exec_driver_sql(script, execution_options={"no_parameters": True})

@@ -283,7 +283,7 @@ async def test_the_description_has_examples_and_names_no_422(api: Api) -> None:
     described = (await api.http.get("/openapi.json")).json()
     assert "422" not in json.dumps(described)
     operations = [o for path in described["paths"].values() for o in path.values()]
-    assert len(operations) == 11
+    assert len(operations) == 12
     for operation in operations:
         assert {"401", "403", "503"} <= set(operation["responses"])
         assert operation["security"]

@@ -1,0 +1,63 @@
+"""A running session, as it goes on: server-sent events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Header, Path
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from agent.api.auth import Scope, needs
+from agent.api.errors import ApiError, documented
+from agent.api.resources import The, connection
+from agent.api.transcripts import viewer_of
+from persistence import reads, transcripts
+from persistence.keys import Key
+
+router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
+
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events `turn`, each with a message, and at last `end`, with the session.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+async def _followed(
+    resources: The,
+    reader: Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))],
+    session_id: Annotated[UUID, Path(alias="sessionId")],
+) -> UUID:
+    """Return the session to follow, and note that `reader` does; raises 404.
+
+    The connection goes back to the pool before the first event: a follower stays for long.
+    """
+    async with connection(resources) as db:
+        if await transcripts.session(db, session_id, viewer_of(reader)) is None:
+            raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
+        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+        await reads.note(db, session_id, reader, "events", request_id)
+    return session_id
+
+
+@router.get(
+    "/{sessionId}/events",
+    response_class=EventSourceResponse,
+    responses=_STREAM | documented(400, 401, 403, 404, 503),
+)
+async def follow_session(
+    resources: The,
+    session_id: Annotated[UUID, Depends(_followed)],
+    last_event_id: Annotated[
+        str | None, Header(max_length=64, description="Go on behind this event.")
+    ] = None,
+) -> AsyncIterator[ServerSentEvent]:
+    """Follow a session: what was said so far, each turn as it lands, and the end."""
+    async with resources.following.watch(session_id, last_event_id) as watcher:
+        while (event := await watcher.events.get()) is not None:
+            yield ServerSentEvent(raw_data=event.data, event=event.name, id=event.id)
