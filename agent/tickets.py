@@ -6,23 +6,27 @@ the join makes the room: whoever comes first, one agent comes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from livekit.api import AccessToken, RoomAgentDispatch, RoomConfiguration, VideoGrants
 
+from agent.settings import Settings
+
 EMPTY_SECONDS = 600
 """How long a room waits for its first participant: as long as a token of the API lives."""
 
-DEPARTURE_SECONDS = 60
-"""How long a room outlives its last person: longer than a client who dropped out has to come back
-(30 s by default); LiveKit's own 20 s would end the session before."""
+DEPARTURE_MARGIN_SECONDS = 30
+"""How much longer a room outlives its last person than a client who dropped out has to come back:
+the two clocks do not start together. LiveKit's own 20 s would end the session before."""
 
 
-def room_configuration(agent_name: str) -> RoomConfiguration:
+def room_configuration(settings: Settings) -> RoomConfiguration:
     """Return the configuration of a room to which exactly one agent is called."""
-    dispatch = RoomAgentDispatch(agent_name=agent_name)
     return RoomConfiguration(
-        empty_timeout=EMPTY_SECONDS, departure_timeout=DEPARTURE_SECONDS, agents=[dispatch]
+        empty_timeout=EMPTY_SECONDS,
+        departure_timeout=math.ceil(settings.client_grace_seconds) + DEPARTURE_MARGIN_SECONDS,
+        agents=[RoomAgentDispatch(agent_name=settings.agent_name)],
     )
 
 
@@ -32,7 +36,7 @@ def ticket(
     identity: str,
     attributes: Mapping[str, str],
     room: str,
-    agent_name: str,
+    settings: Settings,
 ) -> AccessToken:
     """Return a token for one who speaks, types and listens in `room`, and cannot rename themselves.
 
@@ -51,5 +55,5 @@ def ticket(
         signed_with.with_identity(identity)
         .with_grants(grants)
         .with_attributes(dict(attributes))
-        .with_room_config(room_configuration(agent_name))
+        .with_room_config(room_configuration(settings))
     )

@@ -99,7 +99,7 @@ async def _appointed(db: Connection, appointment: UUID, asked: str | None, name:
 
 
 async def _make(resources: Resources, name: str) -> str:
-    made = room_configuration(resources.settings.agent_name)
+    made = room_configuration(resources.settings)
     wanted = CreateRoomRequest(
         name=name,
         empty_timeout=made.empty_timeout,

@@ -128,7 +128,7 @@ def _refuse_other_room_config(settings: Settings, given: dict[str, Any] | None) 
         wanted = ParseDict(given or {}, RoomConfiguration())
     except (ParseError, RecursionError, ValueError):
         raise ApiError(HTTPStatus.BAD_REQUEST, "room_config is not LiveKit's") from None
-    only_dispatch = RoomConfiguration(agents=room_configuration(settings.agent_name).agents)
+    only_dispatch = RoomConfiguration(agents=room_configuration(settings).agents)
     if wanted not in (RoomConfiguration(), only_dispatch):
         raise _forbidden("room_config is this installation's")
 
@@ -139,7 +139,7 @@ def _token(settings: Settings, identity: str, room: str, attributes: dict[str, s
         identity=identity,
         attributes=attributes,
         room=room,
-        agent_name=settings.agent_name,
+        settings=settings,
     ).with_ttl(LIFETIME)
 
 

@@ -11,6 +11,7 @@ from livekit.api import AccessToken
 
 from agent.local import state
 from agent.local.livekit_server import Credentials
+from agent.settings import Settings
 from agent.tickets import ticket
 from persistence import database, keys
 from persistence.keys import NewKey
@@ -26,14 +27,14 @@ def room_name() -> str:
     return f"coaching-{secrets.token_hex(4)}"
 
 
-def client_token(credentials: Credentials, room: str, agent_name: str) -> str:
+def client_token(credentials: Credentials, room: str, settings: Settings) -> str:
     """Return a token with which a client joins `room`; whoever makes the room calls the agent."""
     token = ticket(
         AccessToken(credentials.key, credentials.secret),
         identity=CLIENT,
         attributes={"role": "client"},
         room=room,
-        agent_name=agent_name,
+        settings=settings,
     )
     return token.with_ttl(TOKEN_LIFETIME).to_jwt()
 

@@ -102,7 +102,7 @@ def _start(machine: Machine, folder: Path, asked_port: int | None) -> Running:
         livekit_api_secret=credentials.secret,
         database_url=machine.database_url,
         room=room,
-        token=access.client_token(credentials, room, machine.settings.agent_name),
+        token=access.client_token(credentials, room, machine.settings),
         join_url=f"{api_url}?{urlencode({'room': room, 'role': 'client'})}",
     )
 
