@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +15,7 @@ from rich.text import Text
 from agent.api import messages
 from agent.api.messages import Message, Receipt, Session
 from agent.api.shapes import iso
+from agent.printing import moment, plain, print_json
 from persistence.keys import Key
 from persistence.transcripts import SessionRow, TurnRow
 
@@ -28,7 +27,7 @@ def show_sessions(rows: Iterable[SessionRow], *, as_json: bool) -> None:
     """Print sessions: a table, or what the API answers."""
     sessions = [messages.session(row) for row in rows]
     if as_json:
-        _print_json([s.model_dump(mode="json", exclude_none=True) for s in sessions])
+        print_json([s.model_dump(mode="json", exclude_none=True) for s in sessions])
         return
     table = Table(box=None, header_style="bold")
     for column in ("id", "started (UTC)", "client", "coach"):
@@ -39,9 +38,9 @@ def show_sessions(rows: Iterable[SessionRow], *, as_json: bool) -> None:
     for session in sessions:
         table.add_row(
             str(session.id),
-            _moment(session.start_time),
-            _plain(session.client_name),
-            _plain(session.coach_name or ""),
+            moment(session.start_time),
+            plain(session.client_name),
+            plain(session.coach_name or ""),
             str(session.duration_minutes),
             str(session.message_count),
             _status(session),
@@ -53,7 +52,7 @@ def show_transcript(row: SessionRow, turns: list[TurnRow], *, as_json: bool) -> 
     """Print what was said, by whom, when, and what the receipt says of it."""
     transcript = messages.transcript(row, turns)
     if as_json:
-        _print_json(transcript.model_dump(mode="json", exclude_none=True))
+        print_json(transcript.model_dump(mode="json", exclude_none=True))
         return
     table = Table(box=None, show_header=False)
     table.add_column(style="dim", no_wrap=True)
@@ -63,23 +62,23 @@ def show_transcript(row: SessionRow, turns: list[TurnRow], *, as_json: bool) -> 
         style = ROLE_STYLES[message.speaker_role.value]
         speaker = message.speaker_name or message.speaker_role.value
         clock = message.timestamp.astimezone(UTC).strftime("%H:%M:%S")
-        table.add_row(clock, _plain(speaker, style), _said(message))
+        table.add_row(clock, plain(speaker, style), _said(message))
     heading = Text.assemble(
         (str(transcript.id), "bold"),
-        f"\n{_moment(transcript.start_time)} UTC, {transcript.duration_minutes} min, ",
+        f"\n{moment(transcript.start_time)} UTC, {transcript.duration_minutes} min, ",
         _status(transcript),
         f" ({transcript.end_reason})" if transcript.end_reason else "",
     )
     body: list[Text | Table] = [table, _receipt(transcript.receipt, transcript.completeness)]
     if transcript.summary:
-        body.insert(0, _plain(f"{transcript.summary}\n", "italic"))
+        body.insert(0, plain(f"{transcript.summary}\n", "italic"))
     Console().print(Panel(heading, expand=False), Group(*body))
 
 
 def show_new_key(key_id: UUID, key: str, *, as_json: bool) -> None:
     """Print a key that nobody can read again; on standard output, nothing but the key."""
     if as_json:
-        _print_json({"id": str(key_id), "key": key})
+        print_json({"id": str(key_id), "key": key})
         return
     Console(stderr=True).print(f"key {key_id}; it is shown this once:", style="dim")
     print(key)  # noqa: T201
@@ -88,7 +87,7 @@ def show_new_key(key_id: UUID, key: str, *, as_json: bool) -> None:
 def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
     """Print what is known of keys; the keys themselves are known to nobody here."""
     if as_json:
-        _print_json([_described(key) for key in keys])
+        print_json([_described(key) for key in keys])
         return
     table = Table(box=None, header_style="bold")
     for column in ("id", "name", "scopes", "identity", "rooms", "last used (UTC)", "state"):
@@ -96,11 +95,11 @@ def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
     for key in keys:
         table.add_row(
             str(key.id),
-            _plain(key.name),
+            plain(key.name),
             ", ".join(key.scopes),
-            _plain(key.identity or ""),
-            _plain("any" if key.rooms is None else ", ".join(key.rooms)),
-            _moment(key.last_used_at) if key.last_used_at else "never",
+            plain(key.identity or ""),
+            plain("any" if key.rooms is None else ", ".join(key.rooms)),
+            moment(key.last_used_at) if key.last_used_at else "never",
             _state(key),
         )
     Console().print(table if table.row_count else Text("no keys", style="dim"))
@@ -120,18 +119,13 @@ def _described(key: Key) -> dict[str, Any]:
     }
 
 
-def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
-
-
 def _said(message: Message) -> Text:
     """Return what was heard, and apart from it what the AI meant to say."""
-    said = _plain(message.content)
+    said = plain(message.content)
     if message.interrupted:
         said.append(" — interrupted", style="yellow")
     if message.generated_content:
-        said.append_text(_plain(f"\nmeant: {message.generated_content}", "dim"))
+        said.append_text(plain(f"\nmeant: {message.generated_content}", "dim"))
     return said
 
 
@@ -161,14 +155,4 @@ def _state(key: Key) -> Text:
         return Text("valid", style="green")
     if key.expires_at <= datetime.now(UTC):
         return Text("expired", style="red")
-    return Text(f"until {_moment(key.expires_at)}", style="green")
-
-
-def _plain(text: str, style: str = "") -> Text:
-    """Return text as it stands: no markup, and no control characters for the terminal to obey."""
-    clean = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
-    return Text(clean, style=style)
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return Text(f"until {moment(key.expires_at)}", style="green")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from commanding import coach
 from serving import api
 
-__all__ = ["api"]
+__all__ = ["api", "coach"]

@@ -9,41 +9,18 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
 import psycopg
 import pytest
+from commanding import Coach
 from serving import NOBODY, add_session, add_turns, add_user
 
-from agent import cli
 from persistence import database, keys, migrate
 from persistence.events import transcript_sha256
 from persistence.keys import Key
-
-Coach = Callable[..., str]
-
-
-@pytest.fixture
-def coach(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], database_url: str
-) -> Coach:
-    """Runs the command line in this process; returns what it printed, expects it to succeed."""
-    monkeypatch.setattr("agent.logs.configure", lambda _: None)
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr(sys, "argv", ["coach", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        assert ended.value.code == code, said.err
-        return said.out
-
-    return run
 
 
 def find(url: str, key: str) -> Key | None:

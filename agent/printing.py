@@ -1,0 +1,34 @@
+"""How commands print: JSON for programs, and for people text that cannot move their terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.text import Text
+
+
+def print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return text as it stands: no markup, and no control characters for the terminal to obey."""
+    clean = "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    return Text(clean, style=style)
+
+
+def moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def age(span: timedelta) -> str:
+    """Return how long that is, in its largest unit: `40 s`, `3 min`, `5 h`, `12 d`."""
+    seconds = max(0.0, span.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
