@@ -14,10 +14,11 @@ from typing import Annotated
 
 import typer
 
+from agent.commands.chaos import chaos
 from agent.commands.edge import Json, explained, read_settings
 from agent.commands.keys import keys_app
-from agent.commands.sessions import sessions_app
 from agent.commands.operating import audit, deadletters_app
+from agent.commands.sessions import sessions_app
 
 app = typer.Typer(
     help="An AI coach that is spoken with, and loses no word.",
@@ -27,10 +28,10 @@ app = typer.Typer(
 )
 app.add_typer(keys_app, name="keys")
 app.add_typer(sessions_app, name="sessions")
-
 app.add_typer(deadletters_app, name="deadletters")
 app.command()(audit)
 app.command()(chaos)
+
 
 def main() -> None:
     """Run the command line."""
