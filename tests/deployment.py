@@ -42,7 +42,7 @@ class Providers:
     openai: str
 
     def log(self) -> list[dict[str, Any]]:
-        return list(json.loads(self._call("GET", "/control/log"))["events"])
+        return list(json.loads(self._call("GET", "/control/log")))
 
     def fault(self, **fault: Any) -> None:
         self._call("POST", "/control", json.dumps(fault).encode())

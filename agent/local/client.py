@@ -20,6 +20,8 @@ from agent.local import tasks
 SAMPLE_RATE = 24_000
 FRAME_SECONDS = 0.02
 CAPTIONS = "lk.transcription"
+ASIDE = "aside"
+"""The name of the track on which the AI says what is not of the conversation."""
 AGENT_STATE = "lk.agent.state"
 AUDIBLE = 200.0
 """Root mean square of 16-bit samples from which on a frame counts as sound."""
@@ -42,15 +44,27 @@ class Caption:
 
 @dataclass
 class Heard:
-    """What came out of one participant's audio track."""
+    """What came out of one participant's audio tracks."""
 
     pcm: bytearray = field(default_factory=bytearray)
-    """All of it, unless the client keeps no audio."""
+    """All of it but what was said aside, unless the client keeps no audio."""
     sound_started: list[float] = field(default_factory=list)
     """`time.monotonic()` of each start of sound after at least `PAUSE_SECONDS` without."""
+    sound_ended: list[float] = field(default_factory=list)
+    """When each of those sounds ended, but for one that may still last."""
     last_sound: float = 0.0
     sound_seconds: float = 0.0
     """How much of it was sound."""
+
+    def longest_silence(self, since: float, until: float) -> float:
+        """Return the longest time without sound between two times of `time.monotonic()`."""
+        ended = [*self.sound_ended, self.last_sound]
+        sounds = [(a, b) for a, b in zip(self.sound_started, ended, strict=True) if b > since]
+        longest, quiet_from = 0.0, since
+        for started, over in sounds:
+            longest = max(longest, min(started, until) - quiet_from)
+            quiet_from = max(quiet_from, over)
+        return max(longest, until - quiet_from)
 
 
 class RoomClient:
@@ -140,19 +154,20 @@ class RoomClient:
     def _subscribed(
         self,
         track: rtc.Track,
-        _publication: rtc.RemoteTrackPublication,
+        publication: rtc.RemoteTrackPublication,
         participant: rtc.RemoteParticipant,
     ) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:
             heard = self.heard.setdefault(participant.identity, Heard())
-            self._tasks.start(self._hear(track, heard), "hear")
+            keeps = self._keep_audio and publication.name != ASIDE
+            self._tasks.start(self._hear(track, heard, keeps=keeps), "hear")
 
-    async def _hear(self, track: rtc.Track, heard: Heard) -> None:
+    async def _hear(self, track: rtc.Track, heard: Heard, *, keeps: bool) -> None:
         stream = rtc.AudioStream(track, sample_rate=SAMPLE_RATE, num_channels=1)
         try:
             async for event in stream:
                 samples = np.frombuffer(event.frame.data, dtype=np.int16)
-                if self._keep_audio:
+                if keeps:
                     heard.pcm.extend(samples.tobytes())
                 if np.sqrt(np.mean(samples.astype(np.float64) ** 2)) >= AUDIBLE:
                     self._sounded(heard, samples.size / SAMPLE_RATE)
@@ -163,6 +178,8 @@ class RoomClient:
         now = time.monotonic()
         heard.sound_seconds += seconds
         if now - heard.last_sound > PAUSE_SECONDS:
+            if heard.sound_started:
+                heard.sound_ended.append(heard.last_sound)
             heard.sound_started.append(now)
             self._notify()
         heard.last_sound = now

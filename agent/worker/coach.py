@@ -2,7 +2,7 @@
 
 A final transcript is recorded where it comes out of the recogniser, before the framework decides
 whether it becomes a turn; the AI's text where it goes to be spoken, before it is known how much of
-it will be heard.
+it will be heard. Its voice waits at the end of the pipeline while something is said beside it.
 """
 
 from __future__ import annotations
@@ -11,21 +11,27 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from datetime import timedelta
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, ModelSettings, stt
+from livekit.agents import Agent, AgentSession, ErrorEvent, ModelSettings, stt
 from livekit.agents.voice import io
 
+from agent.worker.aside import Aside
 from agent.worker.recorder import Utterance
 from agent.worker.scribe import Scribe
 
 
 class Coach(Agent):
-    def __init__(self, *, instructions: str, greeting: str, scribe: Scribe) -> None:
+    def __init__(self, *, instructions: str, greeting: str, scribe: Scribe, aside: Aside) -> None:
         super().__init__(instructions=instructions)
         self._greeting = greeting
         self._scribe = scribe
+        self._aside = aside
+        self._interim: stt.SpeechEvent | None = None
 
     async def on_enter(self) -> None:
         """Open the conversation."""
+        self.session.on("error", self._provider_failed)
+        if isinstance(self.session.stt, stt.FallbackAdapter):
+            self.session.stt.on("stt_availability_changed", lambda _: self._words_cut())
         self.session.generate_reply(instructions=self._greeting)
 
     async def stt_node(
@@ -33,9 +39,27 @@ class Coach(Agent):
     ) -> AsyncGenerator[stt.SpeechEvent, None]:
         """Record every final transcript as a segment on its way."""
         async for event in Agent.default.stt_node(self, audio, model_settings):
-            if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT and event.alternatives:
-                self._record_segment(event)
+            if event.alternatives:
+                self._take(event)
             yield event
+
+    async def tts_node(
+        self, text: AsyncIterable[str], model_settings: ModelSettings
+    ) -> AsyncGenerator[rtc.AudioFrame, None]:
+        """Speak, once nothing is being said beside the conversation."""
+        async for frame in Agent.default.tts_node(self, text, model_settings):
+            if self._aside.speaking:
+                await self._aside.over()
+            yield frame
+
+    async def realtime_audio_output_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncGenerator[rtc.AudioFrame, None]:
+        """Speak as `tts_node` does."""
+        async for frame in Agent.default.realtime_audio_output_node(self, audio, model_settings):
+            if self._aside.speaking:
+                await self._aside.over()
+            yield frame
 
     async def transcription_node(
         self, text: AsyncIterable[str | io.TimedString], model_settings: ModelSettings
@@ -46,6 +70,26 @@ class Coach(Agent):
             if speech is not None:
                 self._note_generated(speech.id, str(delta))
             yield delta
+
+    def _take(self, event: stt.SpeechEvent) -> None:
+        match event.type:
+            case stt.SpeechEventType.INTERIM_TRANSCRIPT:
+                self._interim = event
+            case stt.SpeechEventType.FINAL_TRANSCRIPT:
+                self._interim = None
+                self._record_segment(event)
+
+    def _provider_failed(self, event: ErrorEvent) -> None:
+        if getattr(event.error, "type", "") == "stt_error":
+            self._words_cut()
+
+    def _words_cut(self) -> None:
+        """Keep what is known of words whose recogniser has gone; it will not finish them."""
+        interim, self._interim = self._interim, None
+        if interim is not None:
+            self._record_segment(interim)
+        if interim is not None or self.session.user_state == "speaking":
+            self._scribe.recorder.miss("speech_cut_off")
 
     def _record_segment(self, event: stt.SpeechEvent) -> None:
         best = event.alternatives[0]

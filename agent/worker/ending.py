@@ -8,7 +8,9 @@ framework's own reason says nothing, so whatever was not ended here was ended by
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 from livekit import rtc
@@ -36,6 +38,9 @@ TRANSCRIPT_SECONDS = 1.0
 SETTLED_SECONDS = 0.05
 """How long a closing voice waits for a final text when nothing was being said."""
 
+HUSH_SECONDS = 0.5
+"""How long a voice that is given up may take to stop what it is saying."""
+
 CLOSE_SECONDS = 15.0
 """How long a voice may take to close; the session ends without it after that."""
 
@@ -47,18 +52,21 @@ class Ending:
         voice: AgentSession[None],
         scribe: Scribe,
         in_flight: SpeechInFlight,
+        farewell: Callable[[], Awaitable[None]],
     ) -> None:
+        self._farewell = farewell
         self._ctx = ctx
         self._voice = voice
         self._scribe = scribe
         self._in_flight = in_flight
         self._reason: EndReason | None = None
+        self._gave_up = False
         self._closing: asyncio.Task[None] | None = None
 
     @property
     def for_good(self) -> bool:
         """Whether the conversation is over, and with it what the room was for."""
-        return self._reason in FOR_GOOD
+        return self._gave_up or self._reason in FOR_GOOD
 
     def watch(self) -> None:
         """Watch for the room or the voice to go without being asked."""
@@ -72,8 +80,29 @@ class Ending:
         self._reason = reason
         if not self._in_flight.pending:
             self._voice.options.session_close_transcript_timeout = SETTLED_SECONDS
-        self._closing = asyncio.create_task(self._close_voice(), name="close_voice")
+        self._close_by(self._close_voice())
+
+    def give_up(self) -> None:
+        """End a session that cannot go on; the client is told so first."""
+        if self._reason is None:
+            self._reason, self._gave_up = EndReason.ERROR, True
+            self._close_by(self._close_with_farewell())
+
+    def _close_by(self, closing: Coroutine[Any, Any, None]) -> None:
+        self._closing = asyncio.create_task(closing, name="close_voice")
         self._closing.add_done_callback(self._close_failed)
+
+    async def _close_with_farewell(self) -> None:
+        with contextlib.suppress(TimeoutError, RuntimeError):  # a voice that is not, says nothing
+            async with asyncio.timeout(HUSH_SECONDS):
+                await self._voice.interrupt(force=True)
+        await self._farewell()
+        await self._close_voice()
+
+    async def _leave_with_farewell(self) -> None:
+        """Leave after a voice that closed by itself: its farewell it cannot say."""
+        await self._farewell()
+        self._leave(EndReason.ERROR)
 
     async def _close_voice(self) -> None:
         await self._in_flight.paid(TRANSCRIPT_SECONDS)
@@ -97,11 +126,16 @@ class Ending:
             self._reason = ROOM_ENDS.get(reason, EndReason.ERROR)
 
     def _closed(self, event: CloseEvent) -> None:
-        if self._reason is None:
-            failed = event.reason == CloseReason.ERROR
-            self._reason = EndReason.ERROR if failed else EndReason.WORKER_SHUTDOWN
+        if self._reason is None and event.reason == CloseReason.ERROR:
+            self._reason, self._gave_up = EndReason.ERROR, True
+            self._close_by(self._leave_with_farewell())
+            return
+        self._reason = self._reason or EndReason.WORKER_SHUTDOWN
+        self._leave(self._reason)
+
+    def _leave(self, reason: EndReason) -> None:
         self.journal_end()
-        self._ctx.shutdown(self._reason)
+        self._ctx.shutdown(reason)
 
     def _close_failed(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -26,9 +26,11 @@ from agent import logs
 from agent.settings import Pipeline, Settings
 from agent.worker import voice as voices
 from agent.worker.absence import Absence
+from agent.worker.aside import Aside
 from agent.worker.clock import hold_steady
 from agent.worker.coach import Coach, HeardText
 from agent.worker.ending import Ending
+from agent.worker.fallbacks import Takeovers
 from agent.worker.limit import Limit, warning_seconds
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
@@ -36,6 +38,7 @@ from agent.worker.people import Person
 from agent.worker.presence import Arrival, another_agent, wait_for_client
 from agent.worker.recorder import Recorder, Utterance
 from agent.worker.scribe import Scribe
+from agent.worker.silence import Silence
 from persistence.events import Started
 from persistence.journal import JournalWriter
 
@@ -62,6 +65,8 @@ class CoachSession:
     ending: Ending
     absence: Absence
     limit: Limit
+    aside: Aside
+    silence: Silence
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class CoachJob:
         session = self._open_session(ctx, client)
         self._journal_start(ctx, session)
         listen(session.voice, session.scribe)
+        Takeovers(session.scribe).watch(session.voice.stt, session.voice.llm, session.voice.tts)
+        session.silence.watch()
         session.in_flight.follow(session.voice)
         session.ending.watch()
         session.absence.watch(ctx, client)
@@ -115,6 +122,7 @@ class CoachJob:
         if session is None:
             return
         session.ending.journal_end()
+        await session.aside.aclose()
         durable = await asyncio.to_thread(session.scribe.journal.close, FLUSH_SECONDS)
         level = log.info if durable else log.error
         level("session_ended", session_id=str(session.id), durable=durable)
@@ -138,7 +146,9 @@ class CoachJob:
         )
         scribe = Scribe(Recorder(arrival.person, options.language), journal)
         in_flight = SpeechInFlight(scribe)
-        ending = Ending(ctx, voice, scribe, in_flight)
+        aside = voices.make_aside(ctx.room, self.settings, options, scribe)
+        ending = Ending(ctx, voice, scribe, in_flight, aside.farewell)
+        silence = Silence(voice, aside, scribe, ending.give_up)
         absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
         maximum = self.settings.max_session_minutes * 60
         warning = warning_seconds(maximum, self.settings.session_warning_minutes * 60)
@@ -154,6 +164,8 @@ class CoachJob:
             ending,
             absence,
             limit,
+            aside,
+            silence,
         )
         ctx.proc.userdata[_SESSION] = session
         return session
@@ -190,6 +202,7 @@ class CoachJob:
             instructions=session.prompt.text,
             greeting=prompts.load("greeting").text,
             scribe=session.scribe,
+            aside=session.aside,
         )
         await session.voice.start(
             coach,

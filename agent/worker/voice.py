@@ -7,6 +7,9 @@ LiveKit's cloud (turn detection, interruptions) is pinned to what runs in this p
 
 from __future__ import annotations
 
+from functools import partial
+
+from livekit import rtc
 from livekit.agents import (
     AgentSession,
     APIConnectOptions,
@@ -20,8 +23,11 @@ from openai.types.realtime import AudioTranscription
 
 from agent.settings import Pipeline, Settings, secret
 from agent.worker import fallbacks
+from agent.worker.aside import Aside
 from agent.worker.coach import HeardText
 from agent.worker.options import SessionOptions
+from agent.worker.phrases import Phrases
+from agent.worker.scribe import Scribe
 
 CLOSE_TRANSCRIPT_SECONDS = 1.0
 """How long a closing session waits for the last words' final text; after that the interim counts.
@@ -38,6 +44,15 @@ def make_voice(settings: Settings, options: SessionOptions) -> AgentSession[None
             return _pipeline(settings, options)
         case Pipeline.REALTIME:
             return _realtime(settings, options)
+
+
+def make_aside(
+    room: rtc.Room, settings: Settings, options: SessionOptions, scribe: Scribe
+) -> Aside:
+    """Return what speaks beside the session's voice, and sounds like it."""
+    realtime = options.pipeline is Pipeline.REALTIME
+    name = settings.realtime_voice if realtime else settings.tts_voice
+    return Aside(room, Phrases(partial(fallbacks.make_tts, settings, name)), scribe)
 
 
 def room_options(

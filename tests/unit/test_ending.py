@@ -39,6 +39,11 @@ class Voice(rtc.EventEmitter[str]):
         self.options = SimpleNamespace(session_close_transcript_timeout=PATIENT)
         self.stuck = False
 
+    async def interrupt(self, *, force: bool) -> None:
+        assert force
+        if self.stuck:
+            await asyncio.Event().wait()
+
     async def aclose(self) -> None:
         if self.stuck:
             await asyncio.Event().wait()
@@ -62,6 +67,7 @@ class Session:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.said_farewell = False
         self.room = rtc.EventEmitter[str]()
         self.stops: list[str] = []
         self.stop_asked = asyncio.Event()
@@ -70,7 +76,9 @@ class Session:
         self.scribe = Scribe(Recorder(CLIENT, "en"), cast("Any", journal))
         self.in_flight = SpeechInFlight(self.scribe)
         context: Any = SimpleNamespace(room=self.room, shutdown=self.shutdown)
-        self.ending = Ending(context, cast("Any", self.voice), self.scribe, self.in_flight)
+        self.ending = Ending(
+            context, cast("Any", self.voice), self.scribe, self.in_flight, self.say_farewell
+        )
         self.in_flight.follow(cast("Any", self.voice))
         self.ending.watch()
 
@@ -81,6 +89,9 @@ class Session:
 
     async def stopped(self) -> None:
         await asyncio.wait_for(self.stop_asked.wait(), 5)
+
+    async def say_farewell(self) -> None:
+        self.said_farewell = not any(isinstance(event, Ended) for event in self.events)
 
     def shutdown(self, reason: str) -> None:
         self.stops.append(reason)
@@ -209,7 +220,28 @@ async def test_words_whose_final_text_a_broken_voice_never_gave_make_the_receipt
     session.voice.transcribe("I sleep", final=False)
     session.voice.state("listening")
     session.voice.emit("close", CloseEvent(reason=CloseReason.ERROR))
+    await session.stopped()
     assert session.end.receipt.reason == "speech_unfinished"
+
+
+async def test_a_session_that_is_given_up_says_farewell_before_its_end_and_is_an_error(
+    session: Session,
+) -> None:
+    session.ending.give_up()
+    await session.stopped()
+    assert session.said_farewell
+    assert session.end.reason is EndReason.ERROR
+    assert session.ending.for_good
+
+
+async def test_a_voice_that_breaks_down_leaves_no_session_without_a_farewell(
+    session: Session,
+) -> None:
+    session.voice.emit("close", CloseEvent(reason=CloseReason.ERROR))
+    await session.stopped()
+    assert session.said_farewell
+    assert session.end.reason is EndReason.ERROR
+    assert session.ending.for_good
 
 
 def watched(session: Session, grace_seconds: float = 60) -> None:

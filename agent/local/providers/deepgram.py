@@ -30,13 +30,14 @@ def routes() -> list[web.RouteDef]:
 async def listen(request: web.Request) -> web.WebSocketResponse:
     """Serve one stream; raises ProtocolError for a query that cannot be served."""
     wire, socket = request.app[WIRE], websocket(request)
-    garbage = await wire.faults.meet(Stage.STT, "connect")
+    model = request.query.get("model")
+    garbage = await wire.faults.meet(Stage.STT, "connect", model)
     ear = _ear(wire, request)
     try:
         await socket.prepare(request)
         if garbage:
             await socket.send_str(GARBAGE)
-        await _Stream(wire, socket, ear).run()
+        await _Stream(wire, socket, ear, model).run()
     except ProtocolError as error:
         await refuse(socket, f"DATA-0000: {error}")
     except Dropped:
@@ -59,10 +60,13 @@ def _ear(wire: Wire, request: web.Request) -> Ear:
 class _Stream:
     """One client's stream."""
 
-    def __init__(self, wire: Wire, socket: web.WebSocketResponse, ear: Ear) -> None:
+    def __init__(
+        self, wire: Wire, socket: web.WebSocketResponse, ear: Ear, model: str | None
+    ) -> None:
         self._wire = wire
         self._socket = socket
         self._ear = ear
+        self._model = model
         self._connection = wire.log.connection()
         self._request_id = str(uuid4())
 
@@ -106,7 +110,7 @@ class _Stream:
     async def _send_heard(self, heard: Heard) -> None:
         if heard.final:
             self._log(heard)
-            if await self._wire.faults.meet(Stage.STT, "result"):
+            if await self._wire.faults.meet(Stage.STT, "result", self._model):
                 await self._socket.send_str(GARBAGE)
                 return
         await self._socket.send_json(self._result(heard))

@@ -7,7 +7,8 @@
      "at": "connect" | "result",   before the answer begins, or within it
      "after": 0, "count": 1,       passes let through first, passes hit then (null: all)
      "seconds": 0.5,               of a delay
-     "status": 500}                of a status
+     "status": 500,                of a status
+     "model": null}                only where this model is asked for
 
 A pass at `connect` is a request, or the opening of a websocket; at `result` it is the first piece
 of an answer (LLM, TTS), a final segment (STT), or a response that has begun (Realtime); the
@@ -61,6 +62,7 @@ class Fault(BaseModel):
     count: int | None = Field(default=1, ge=1)
     seconds: float = Field(default=0.0, ge=0, le=600)
     status: int = Field(default=500, ge=400, le=599)
+    model: str | None = None
 
     @model_validator(mode="after")
     def _status_comes_first(self) -> Fault:
@@ -97,13 +99,14 @@ class Faults:
     def in_force(self) -> list[Fault]:
         return list(self._faults)
 
-    async def meet(self, stage: Stage, point: Point) -> bool:
+    async def meet(self, stage: Stage, point: Point, model: str | None = None) -> bool:
         """Let happen what is to happen here; return whether garbage is to be sent.
 
+        `model` is the one that is asked, where a protocol tells.
         Raises Dropped and Refused; a hang lasts until the caller is cancelled.
         """
         garbage = False
-        for kind, fault in self._due(stage, point):
+        for kind, fault in self._due(stage, point, model):
             match kind:
                 case FaultKind.DELAY:
                     await asyncio.sleep(fault.seconds)
@@ -117,9 +120,11 @@ class Faults:
                     garbage = True
         return garbage
 
-    def _due(self, stage: Stage, point: Point) -> list[tuple[FaultKind, Fault]]:
+    def _due(self, stage: Stage, point: Point, model: str | None) -> list[tuple[FaultKind, Fault]]:
         due = []
         for fault in [f for f in self._faults if (f.stage, f.at) == (stage, point)]:
+            if fault.model not in (None, model):
+                continue
             if fault.after:
                 fault.after -= 1
                 continue

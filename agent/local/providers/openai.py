@@ -59,7 +59,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     completion = _Completion(
         wire, wire.log.connection(), str(body.get("model", wire.brain.name)), chat_messages
     )
-    if await wire.faults.meet(Stage.LLM, "connect"):
+    if await wire.faults.meet(Stage.LLM, "connect", completion.model):
         return web.Response(text=GARBAGE)
     if not body.get("stream"):
         return await completion.whole(pieces)
@@ -76,22 +76,23 @@ async def speech(request: web.Request) -> web.StreamResponse:
         raise ProtocolError("the only response_format here is pcm")
     wire = request.app[WIRE]
     wire.log.add(Stage.TTS, "spoken", wire.log.connection(), text=text)
-    if await wire.faults.meet(Stage.TTS, "connect"):
+    model = str(body.get("model", ""))
+    if await wire.faults.meet(Stage.TTS, "connect", model):
         return web.Response(text=GARBAGE)
     events = body.get("stream_format", "audio") == "sse"
     response = web.StreamResponse(headers=_SSE if events else {"Content-Type": "audio/pcm"})
     await response.prepare(request)
-    await _send_speech(response, wire, text, events=events)
+    await _send_speech(response, wire, text, model, events=events)
     await response.write_eof()
     return response
 
 
 async def _send_speech(
-    response: web.StreamResponse, wire: Wire, text: str, *, events: bool
+    response: web.StreamResponse, wire: Wire, text: str, model: str, *, events: bool
 ) -> None:
     sent = 0
     async for pcm in wire.brain.speak(text):
-        if not sent and await wire.faults.meet(Stage.TTS, "result"):
+        if not sent and await wire.faults.meet(Stage.TTS, "result", model):
             await response.write(GARBAGE.encode())
             return
         sent += len(pcm)
@@ -146,7 +147,7 @@ class _Completion:
 
     async def whole(self, pieces: AsyncIterator[str]) -> web.Response:
         text = "".join([piece async for piece in pieces]).strip()
-        garbage = await self.wire.faults.meet(Stage.LLM, "result")
+        garbage = await self.wire.faults.meet(Stage.LLM, "result", self.model)
         self._log(text)
         message = {"role": "assistant", "content": text}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -162,7 +163,7 @@ class _Completion:
         async for piece in pieces:
             if not said:
                 await response.prepare(request)
-                if await self.wire.faults.meet(Stage.LLM, "result"):
+                if await self.wire.faults.meet(Stage.LLM, "result", self.model):
                     await response.write(f"data: {GARBAGE}\n\n".encode())
                     return response
             said.append(piece)
