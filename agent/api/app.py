@@ -16,16 +16,19 @@ from agent.api import (
     events,
     figures,
     health,
+    probes,
     ratings,
     resources,
     rooms,
     searching,
+    signin,
     sync_runs,
     tokens,
     transcripts,
     users,
 )
 from agent.api.edge import Edge
+from agent.api.measures import Measures
 from agent.settings import Settings, listed
 from agent.worker.background import running
 
@@ -54,7 +57,19 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
-    for topic in (health, figures, transcripts, events, ratings, users, rooms, tokens, sync_runs):
+    for topic in (
+        health,
+        figures,
+        transcripts,
+        events,
+        ratings,
+        users,
+        rooms,
+        tokens,
+        sync_runs,
+        signin,
+        probes,
+    ):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)
     if origins := listed(settings.api_origins):
@@ -65,7 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
             expose_headers=["Link", "Retry-After", "X-Request-ID", "ETag"],
         )
-    app.add_middleware(Edge)
+    app.state.measures = Measures()
+    app.add_middleware(Edge, measures=app.state.measures)
     errors.install(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app

@@ -1,4 +1,4 @@
-"""Who calls, and what they may do: keys in one of three headers, scopes on each route.
+"""Who calls, and what they may do: keys in one of three headers or a cookie, scopes on each route.
 
 While Postgres is away, callers that it vouched for within the last five minutes stay known: health
 can then say what is down, and a client can still get into a room.
@@ -6,6 +6,7 @@ can then say what is down, and a client can still get into a room.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import time
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from agent.api.errors import ApiError
 from agent.api.resources import Resources, The, connection
@@ -28,6 +29,8 @@ log = structlog.get_logger("coach.api")
 
 REMEMBERED_SECONDS = 300.0
 REMEMBERED_CALLERS = 1000
+COOKIE = "coach_key"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Scope(StrEnum):
@@ -51,25 +54,58 @@ _internal_key = APIKeyHeader(
 )
 
 
-async def _caller(
+_cookie = APIKeyCookie(
+    name=COOKIE,
+    scheme_name="Cookie",
+    auto_error=False,
+    description="The same key, of a browser that signed in; what changes something also wants "
+    "the header X-CSRF-Token.",
+)
+
+
+async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
     request: Request,
     resources: The,
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     api_key: Annotated[str | None, Security(_api_key)],
     internal_key: Annotated[str | None, Security(_internal_key)],
+    cookie: Annotated[str | None, Security(_cookie)],
 ) -> Key:
     """Return whose key came with the request; raises 401 if it is nobody's, 429 if it tires."""
-    await resources.limits.count_address(request.client.host if request.client else "")
-    given = bearer.credentials if bearer else api_key
-    found = await _known(resources, given or internal_key or "")
+    sent = (bearer.credentials if bearer else api_key) or internal_key
+    key = sent or cookie or ""
+    found = await known_caller(request, resources, key)
     if found is None:
-        sent = given or internal_key
-        details = "this key is unknown, expired or revoked" if sent else "this route needs a key"
+        details = "this key is unknown, expired or revoked" if key else "this route needs a key"
         raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
-    await resources.limits.count_key(str(found.id))
-    if not given:
+    if not sent:
+        _require_csrf_token(request, key)
+    if sent and sent == internal_key and not (bearer or api_key):
         found = replace(found, scopes=[s for s in found.scopes if s == Scope.INTERNAL])
+    request.state.key = key
     return found
+
+
+async def known_caller(request: Request, resources: Resources, key: str) -> Key | None:
+    """Return whose `key` it is, None if nobody's; raises 429 to who asks too often."""
+    await resources.limits.count_address(request.client.host if request.client else "")
+    found = await _known(resources, key)
+    if found is not None:
+        await resources.limits.count_key(str(found.id))
+    return found
+
+
+def csrf_token(key: str) -> str:
+    """Return the token that goes with a key's cookie: no other site can know it."""
+    return hmac.new(key.encode(), b"voice-coach csrf", hashlib.sha256).hexdigest()
+
+
+def _require_csrf_token(request: Request, key: str) -> None:
+    if request.method in SAFE_METHODS:
+        return
+    given = request.headers.get("x-csrf-token", "")
+    if not hmac.compare_digest(given.encode(), csrf_token(key).encode()):
+        raise ApiError(HTTPStatus.FORBIDDEN, "the header X-CSRF-Token is missing or wrong")
 
 
 async def _known(resources: Resources, key: str) -> Key | None:

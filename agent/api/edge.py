@@ -1,10 +1,11 @@
-"""The outermost layer: an id for each request, a bounded body, one log line, and no bare failure.
+"""The outermost layer: an id for each request, bounds, one log line, and no bare failure.
 
 The log names a route by its template: a path or a query may hold a name or what someone said.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -12,12 +13,18 @@ from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api import errors
+from agent.api.measures import Measures
 from agent.api.shapes import MAX_BODY_BYTES
 
 log = structlog.get_logger("coach.api")
+
+REQUEST_SECONDS = 30.0
+"""How long a request and its answer may take, streams apart."""
+STREAM = "text/event-stream"
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HEADERS = {
@@ -32,8 +39,9 @@ _HEADERS = {
 
 
 class Edge:
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
         self.app = app
+        self._measures = measures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,23 +53,40 @@ class Edge:
                 await self._answer(scope, receive, exchange)
             finally:
                 exchange.log()
+                exchange.measure(self._measures)
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS) as limit:
+                exchange.limit = limit
+                await self._pass_on(scope, receive, exchange)
+        except Exception as error:
+            late = isinstance(error, TimeoutError) and limit.expired()
+            if not late:
+                log.exception("request_failed")
+            if exchange.status is not None:
+                raise  # half an answer cannot be taken back: the server cuts the connection
+            answer = _too_late() if late else _failed(exchange.request_id)
+            await answer(scope, receive, exchange.send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         body = await _whole_body(scope, receive)
         if body is None:
             details = f"a body has at most {MAX_BODY_BYTES} bytes"
             answer = errors.response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, details)
             await answer(scope, receive, exchange.send)
-            return
-        try:
+        else:
             await self.app(scope, _replayed(body, receive), exchange.send)
-        except Exception:
-            log.exception("request_failed")
-            if exchange.status is not None:
-                raise  # half an answer cannot be taken back: the server cuts the connection
-            details = f"see the log for request {exchange.request_id}"
-            answer = errors.response(HTTPStatus.INTERNAL_SERVER_ERROR, details)
-            await answer(scope, receive, exchange.send)
+
+
+def _too_late() -> JSONResponse:
+    details = f"not answered within {REQUEST_SECONDS:.0f} s; try again"
+    return errors.response(HTTPStatus.SERVICE_UNAVAILABLE, details)
+
+
+def _failed(request_id: str) -> JSONResponse:
+    details = f"see the log for request {request_id}"
+    return errors.response(HTTPStatus.INTERNAL_SERVER_ERROR, details)
 
 
 class _Exchange:
@@ -71,6 +96,9 @@ class _Exchange:
         given = Headers(scope=scope).get("x-request-id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self.status: int | None = None
+        self.limit: asyncio.Timeout | None = None
+        """How long the answer may take to begin; a stream may then last."""
+        self._streams = False
         self._scope = scope
         self._send = send
         self._began = time.monotonic()
@@ -79,20 +107,30 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
+            self._streams = headers.get("content-type", "").startswith(STREAM)
+            if self.limit is not None and self._streams:
+                self.limit.reschedule(None)
             headers["x-request-id"] = self.request_id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
         await self._send(message)
 
+    @property
+    def route(self) -> str | None:
+        return getattr(self._scope.get("route"), "path", None)
+
     def log(self) -> None:
-        route = getattr(self._scope.get("route"), "path", None)
         log.info(
             "request",
             method=self._scope["method"],
-            route=route,
+            route=self.route,
             status=self.status,
             milliseconds=round((time.monotonic() - self._began) * 1000, 1),
         )
+
+    def measure(self, measures: Measures) -> None:
+        seconds = None if self._streams else time.monotonic() - self._began
+        measures.answered(self._scope["method"], self.route, self.status, seconds)
 
 
 async def _whole_body(scope: Scope, receive: Receive) -> bytes | None:

@@ -100,6 +100,11 @@ class Following:
             if not watched.watchers and self._watched.get(session_id) is watched:
                 del self._watched[session_id]
 
+    @property
+    def watchers(self) -> int:
+        """How many watch, in this process."""
+        return sum(len(watched.watchers) for watched in self._watched.values())
+
     def stop(self) -> None:
         """Let all go who watch: this process is about to end."""
         for watched in self._watched.values():

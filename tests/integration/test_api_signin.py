@@ -1,0 +1,119 @@
+"""Signing in from a browser: a cookie that no script reads, and that alone changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from http.cookies import SimpleCookie
+from typing import Any
+
+import pytest
+from serving import Api, add_session, serving, settings
+
+from agent.api import edge
+from agent.api.auth import COOKIE, csrf_token
+from persistence import keys
+
+SIGN_IN, ME = "/api/sign-in", "/api/me"
+
+
+async def sign_in(api: Api, key: str, base: str = "") -> Any:
+    """Sign in, and keep the cookie out of the client's own jar: each test sends what it means."""
+    answer = await api.http.post(f"{base}{SIGN_IN}", json={"key": key})
+    api.http.cookies.clear()
+    return answer
+
+
+def cookie_of(answer: Any) -> Any:
+    return SimpleCookie(answer.headers["set-cookie"])[COOKIE]
+
+
+async def test_a_key_signs_a_browser_in_by_a_cookie_that_no_script_can_read(api: Api) -> None:
+    key = await api.key("client", identity="client-ada", rooms=["demo"])
+    answer = await sign_in(api, key)
+    cookie = cookie_of(answer)
+    assert (cookie.value, cookie["httponly"], cookie["samesite"]) == (key, True, "strict")
+    assert not cookie["secure"], "over plain HTTP a browser would drop it"
+    me = answer.json()
+    assert (me["identity"], me["scopes"], me["rooms"]) == ("client-ada", ["client"], ["demo"])
+    with_cookie = await api.http.get(ME, headers={"Cookie": f"{COOKIE}={key}"})
+    assert with_cookie.json() == me
+
+
+async def test_over_https_the_cookie_goes_nowhere_else(api: Api) -> None:
+    answer = await sign_in(api, await api.key("admin"), base="https://coach.test")
+    assert cookie_of(answer)["secure"]
+
+
+async def test_a_browser_stays_signed_in_no_longer_than_its_key_lives(api: Api) -> None:
+    answer = await sign_in(api, await api.key("admin", lifetime=timedelta(hours=1)))
+    assert 3500 < int(cookie_of(answer)["max-age"]) <= 3600
+
+
+@pytest.mark.parametrize("key", ["", "nonsense", "vck_" + "x" * 43, "vck_\x00", "ü"])
+async def test_what_is_no_key_signs_nobody_in(api: Api, key: str) -> None:
+    answer = await sign_in(api, key)
+    assert answer.status_code in (400, 401)
+    assert "set-cookie" not in answer.headers
+
+
+async def test_a_cookie_alone_reads_but_changes_nothing(api: Api) -> None:
+    session = await add_session(api.db, client_identity="client-ada")
+    key = await api.key("client", identity="client-ada")
+    cookie = {"Cookie": f"{COOKIE}={key}"}
+    assert (await api.http.get("/api/admin/transcripts", headers=cookie)).status_code == 200
+    rating = f"/api/sessions/{session}/rating"
+    other = csrf_token(keys.generate())
+    for token in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": other}, {"X-CSRF-Token": "ü"}):
+        headers = {**cookie, **{n: v.encode() for n, v in token.items()}}
+        answer = await api.http.post(rating, headers=headers, json={"rating": 5})
+        assert answer.status_code == 403, token
+    own = {**cookie, "X-CSRF-Token": csrf_token(key)}
+    assert (await api.http.post(rating, headers=own, json={"rating": 5})).status_code == 201
+
+
+async def test_a_key_in_a_header_counts_before_the_cookie(api: Api) -> None:
+    admin, client = await api.key("admin"), await api.key("client", identity="client-ada")
+    headers = {"Cookie": f"{COOKIE}={admin}", "X-API-Key": client}
+    assert (await api.http.get(ME, headers=headers)).json()["scopes"] == ["client"]
+
+
+async def test_signing_out_takes_the_cookie_away(api: Api) -> None:
+    answer = await api.http.post("/api/sign-out")
+    assert answer.status_code == 204
+    assert cookie_of(answer).value == ""
+
+
+async def test_probes_tell_alive_from_ready(api: Api) -> None:
+    assert (await api.http.get("/livez")).text == "alive\n"
+    assert (await api.http.get("/readyz")).text == "ready\n"
+    await api.app.state.resources.pool.close()
+    assert (await api.http.get("/livez")).status_code == 200
+    assert (await api.http.get("/readyz")).status_code == 503
+
+
+async def test_figures_are_for_keys_of_machines_and_name_routes_alone(api: Api) -> None:
+    session = await add_session(api.db)
+    admin = await api.key("admin")
+    await api.get(f"/api/admin/transcripts/{session}", admin)
+    await api.http.get("/somewhere/secret")
+    assert (await api.http.get("/metrics")).status_code == 401
+    page = (await api.get("/metrics", await api.key("internal"))).text
+    line = (
+        'coach_api_requests_total{method="GET",route="/api/admin/transcripts/{sessionId}",'
+        'status="200"} 1.0'
+    )
+    assert line in page
+    assert str(session) not in page
+    assert "secret" not in page
+
+
+async def test_what_takes_too_long_is_503_and_not_a_request_without_an_end(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "REQUEST_SECONDS", 0.2)
+    async with serving(settings(database_url)) as api:
+        api.app.add_api_route("/never", asyncio.Event().wait)
+        answer = await api.http.get("/never")
+        assert answer.status_code == 503
+        assert set(answer.json()) == {"error", "details"}
