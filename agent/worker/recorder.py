@@ -104,7 +104,7 @@ class Recorder:
         text = clean_text(utterance.text).strip()
         if self._ended or not text or utterance.item_id in self._turns:
             return []
-        dropped, absorbed = self._split_pending(text)
+        dropped, absorbed = self._split_pending(text, utterance.started_at)
         promoted = [self._promoted(now, segment) for segment in dropped]
         turn = Turn(
             at=now,
@@ -173,7 +173,7 @@ class Recorder:
         return [self._kept(turn), *rest]
 
     def aside(self, now: datetime, aside: Reply, delta: str) -> list[Event]:
-        """Take text heard of what the AI says beside the conversation; no reply is touched by it."""
+        """Take text heard of what the AI says beside the conversation: no reply is touched."""
         if self._ended:
             return []
         self._aside = aside
@@ -204,14 +204,16 @@ class Recorder:
         receipt = receipt_of(self._turns.values(), trouble=missing, recovered=False)
         return [*promoted, Ended(at=now, reason=reason, receipt=receipt)]
 
-    def _split_pending(self, text: str) -> tuple[list[Segment], list[Segment]]:
+    def _split_pending(
+        self, text: str, started_at: datetime | None
+    ) -> tuple[list[Segment], list[Segment]]:
         """Return the pending segments that came before a turn's own, and the turn's own.
 
-        A turn's text is its segments joined by blanks; the latest run of segments that gives it is
-        the turn's. Where none does (a transcript cut off at the close has an interim tail), the
-        segments whose text it holds are. Later segments stay pending.
+        A turn's text is its segments joined by blanks; the run of segments that gives it is the
+        turn's, of several the one that began when it did. Where none does (a transcript cut off at
+        the close has an interim tail), the segments whose text it holds are. Later ones stay.
         """
-        first, after = run_of(text, self._pending)
+        first, after = run_of(text, self._pending, started_at)
         dropped, absorbed = self._pending[:first], self._pending[first:after]
         self._pending = self._pending[after:]
         return dropped, absorbed

@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
+
 from persistence.events import Segment
 
+Run = tuple[int, int]
 
-def run_of(text: str, pending: list[Segment]) -> tuple[int, int]:
-    """Return the slice of `pending` that makes up `text`; an empty one at 0 if none does."""
+
+def run_of(text: str, pending: list[Segment], started_at: datetime | None = None) -> Run:
+    """Return the slice of `pending` that makes up `text`; an empty one at 0 if none does.
+
+    Of several with the same words it is the one that began nearest to `started_at`, where that is
+    known, else the earliest: what an earlier turn takes from a later one of the same words, that
+    one finds missing, and it would be told once more.
+    """
     wanted = text.split()
     words = [segment.text.split() for segment in pending]
-    for after in range(len(pending), 0, -1):
-        tail: list[str] = []
-        for first in range(after - 1, -1, -1):
-            tail = words[first] + tail
-            if tail == wanted:
-                return first, after
-            if len(tail) > len(wanted):
+    runs = list(_runs_of(wanted, words)) or _prefixes_of(wanted, words)
+    if started_at is None:
+        return min(runs, key=lambda run: run[1], default=(0, 0))
+    away = {run: abs(pending[run[0]].started_at - started_at) for run in runs}
+    return min(runs, key=lambda run: (away[run], run[1]), default=(0, 0))
+
+
+def _runs_of(wanted: list[str], words: list[list[str]]) -> Iterator[Run]:
+    for first in range(len(words)):
+        joined: list[str] = []
+        for after in range(first + 1, len(words) + 1):
+            joined += words[after - 1]
+            if joined == wanted:
+                yield first, after
+            if len(joined) >= len(wanted):
                 break
-    return _prefix_of(wanted, words)
 
 
-def _prefix_of(wanted: list[str], words: list[list[str]]) -> tuple[int, int]:
-    """Return the longest slice whose words begin `wanted`, the latest of equals."""
-    best = (0, 0)
+def _prefixes_of(wanted: list[str], words: list[list[str]]) -> list[Run]:
+    """Return the longest slices whose words begin `wanted`."""
+    found: list[Run] = []
     for first in range(len(words)):
         joined: list[str] = []
         for after in range(first + 1, len(words) + 1):
             joined += words[after - 1]
             if joined != wanted[: len(joined)]:
                 break
-            if after - first >= best[1] - best[0]:
-                best = (first, after)
-    return best
+            found.append((first, after))
+    longest = max((after - first for first, after in found), default=0)
+    return [(first, after) for first, after in found if after - first == longest]

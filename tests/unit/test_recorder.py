@@ -91,6 +91,25 @@ def test_a_segment_that_comes_after_a_turn_was_cut_waits_for_its_own_turn(
     assert [t.text for t in turns(recorder.client_turn(at(4), said("Two.", "b")))] == ["Two."]
 
 
+def test_of_two_segments_with_the_same_words_each_is_in_its_own_turn(recorder: Recorder) -> None:
+    """The second came before the first was a turn."""
+    recorder.segment(at(1), said("Yes."), CLIENT)
+    recorder.segment(at(2), said("Yes."), CLIENT)
+    assert [t.text for t in turns(recorder.client_turn(at(3), said("Yes.", "a")))] == ["Yes."]
+    assert [t.text for t in turns(recorder.client_turn(at(4), said("Yes.", "b")))] == ["Yes."]
+    assert turns(recorder.end(at(5), EndReason.CLIENT_LEFT)) == []
+
+
+def test_of_two_segments_with_the_same_words_a_turn_is_the_one_that_began_when_it_did(
+    recorder: Recorder,
+) -> None:
+    for second in (1, 9):
+        recorder.segment(at(second), said("Yes.", started_at=at(second)), CLIENT)
+    late = said("Yes.", "a", started_at=at(8.8), ended_at=at(9.5))
+    dropped, turn = turns(recorder.client_turn(at(10), late))
+    assert (dropped.started_at, turn.started_at) == (at(1), at(8.8))
+
+
 def test_a_turn_with_an_interim_tail_absorbs_the_final_part_of_it(recorder: Recorder) -> None:
     recorder.segment(at(1), said("I was going to"), CLIENT)
     (turn,) = turns(recorder.client_turn(at(2), said("I was going to say", "a")))
