@@ -11,7 +11,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,10 @@ class Database:
             else:
                 return db
 
-    def query(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+    def query(
+        self, statement: str, parameters: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the rows of a `SELECT`."""
         with self.admin() as db:
             return list(db.execute(statement.encode(), parameters).fetchall())
 
@@ -150,7 +153,8 @@ class Database:
     def cut(self) -> None:
         """End all connections of workers."""
         self.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", ROLE
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %(role)s",
+            {"role": ROLE},
         )
 
     def refuse(self) -> None:

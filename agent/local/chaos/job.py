@@ -87,7 +87,7 @@ class Job:
         self._scribe.start(started)
 
     def _end(self, reason: EndReason) -> None:
-        self._record.say("ends", reason=reason)
+        self._record.say("ends", reason=reason, trouble=self._scribe.journal.trouble)
         self._scribe.end(reason)
         durable = self._scribe.journal.close(_CLOSE_SECONDS)
         self._record.say("closed", durable=durable, trouble=self._scribe.journal.trouble)

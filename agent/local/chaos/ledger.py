@@ -52,7 +52,8 @@ class Ledger:
     def add(self, outcome: Outcome) -> None:
         """Keep `outcome`, durably."""
         with state.open_private(self._path, "a") as file:
-            file.write(json.dumps(outcome.to_json()) + "\n")
+            # a line of its own, whatever a kill has left before it
+            file.write(f"\n{json.dumps(outcome.to_json())}\n")
             file.flush()
             os.fsync(file.fileno())
         self._outcomes[outcome.level, outcome.number] = outcome

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agent.local.chaos.speech import Line, Way, conversation
-from agent.local.providers.tones import ID_MAX
 from persistence.events import EndReason
 
 
@@ -111,6 +110,8 @@ ROOM_SECONDS = 18.0
 PROCESS_TALKS = (7, 12)
 PROCESS_LINES = (4, 14)
 ROOM_TALKS = (2, 3)
+_IDS = range(1, 1000)
+"""Of utterances, as the scripted brain knows them; from 900 on its answers are long."""
 
 _PROCESS_WEIGHTS: Mapping[Kind, int] = {
     Kind.JOB_KILLED: 20,
@@ -225,7 +226,7 @@ def _begin(dice: random.Random, number: int) -> float:
 
 def _room_talks(dice: random.Random) -> tuple[Talk, ...]:
     """Return the sessions of a room campaign; its utterances are known to the scripted brain."""
-    ids = iter(dice.sample(range(ID_MAX // 2), 100))
+    ids = iter(dice.sample(_IDS, 100))
     talks = []
     for number in range(dice.randint(*ROOM_TALKS)):
         lines = tuple(

@@ -41,21 +41,26 @@ Windows = Sequence[tuple[float, float]]
 """From and to, by `time.monotonic()`."""
 
 _SESSIONS = """
-SELECT s.id::text, s.status, s.end_reason, extract(epoch FROM s.started_at)::float8 AS started,
+SELECT s.id::text, s.room_name AS room, s.status, s.end_reason,
+    extract(epoch FROM s.started_at)::float8 AS started,
     extract(epoch FROM s.ended_at)::float8 AS ended, s.duration_seconds::float8 AS duration,
     s.completeness, s.turn_count, s.reclaimed_at IS NOT NULL AS reclaimed,
     (SELECT count(*) FROM turns t WHERE t.session_id = s.id)::int AS turns,
     (SELECT count(*) FROM procrastinate_jobs j WHERE j.args->>'session_id' = s.id::text
         AND j.scheduled_at IS NULL)::int AS jobs,
+    (SELECT count(*) FROM analysis_runs a WHERE a.session_id = s.id AND a.kind = 'summary'
+        AND a.transcript_sha256 = s.transcript_sha256)::int AS analyses,
     (SELECT count(*) FROM chaos_ends e WHERE e.session_id = s.id AND NOT e.provisional)::int
         AS ends,
     EXISTS (SELECT FROM chaos_ends e WHERE e.session_id = s.id AND e.provisional
         AND e.lease_held) AS taken
-FROM sessions s ORDER BY s.id
+FROM sessions s WHERE %(rooms)s::text[] IS NULL OR s.room_name = ANY(%(rooms)s) ORDER BY s.id
 """
 _TURNS = """
-SELECT session_id::text AS session, role, speaker_identity, text, interrupted, item_id, seq
-FROM turns ORDER BY session_id, started_at, seq
+SELECT t.session_id::text AS session, t.role, t.speaker_identity, t.text, t.interrupted
+FROM turns t JOIN sessions s ON s.id = t.session_id
+WHERE %(rooms)s::text[] IS NULL OR s.room_name = ANY(%(rooms)s)
+ORDER BY t.session_id, t.started_at, t.seq
 """
 
 
@@ -155,8 +160,10 @@ class Told:
         closed = next(self._of("closed"), None)
         if self.job.crashed_at is not None:
             yield from ("recovered", "partial")
-        if own is not None:
-            yield "partial" if closed is not None and closed["trouble"] else "complete"
+        if own is not None and not own["trouble"]:
+            yield "complete"
+        if own is not None and (own["trouble"] or (closed is not None and closed["trouble"])):
+            yield "partial"  # a disk that filled as the end was written may have been in time
 
     def _ended_in(self, own: Entry | None) -> tuple[float, float]:
         offset = time.time() - time.monotonic()
@@ -182,8 +189,10 @@ class Held:
     turns: Rows
 
     @classmethod
-    def read(cls, database: Database) -> Held:
-        return cls(database.query(_SESSIONS), database.query(_TURNS))
+    def read(cls, database: Database, rooms: Sequence[str] | None = None) -> Held:
+        """Read the sessions of `rooms`, all if None, and their turns as a transcript has them."""
+        wanted = {"rooms": None if rooms is None else list(rooms)}
+        return cls(database.query(_SESSIONS, wanted), database.query(_TURNS, wanted))
 
     def stored(self) -> list[Stored]:
         return [
@@ -197,10 +206,11 @@ class Held:
             for row in self.turns
         ]
 
-    def ends(self, broken: frozenset[str]) -> list[StoredEnd]:
+    def ends(self, broken: frozenset[str], *, jobs: str = "jobs") -> list[StoredEnd]:
         """Return the ends of the sessions, one that came twice as two.
 
-        `broken` are the sessions whose receipt is not that of their turns.
+        `broken` are the sessions whose receipt is not that of their turns; `jobs` says which figure
+        counts for them: deferred `jobs`, or `analyses` that were made.
         """
         return [
             StoredEnd(
@@ -213,7 +223,7 @@ class Held:
                 row["completeness"],
                 receipt_kept=row["id"] not in broken,
                 reclaimed=row["taken"] or row["reclaimed"],
-                jobs=row["jobs"],
+                jobs=row[jobs],
             )
             for row in self.sessions
             for _ in range(max(1, row["ends"]))

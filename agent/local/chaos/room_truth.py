@@ -1,0 +1,155 @@
+"""What a room campaign has to leave in Postgres, by what the providers heard and clients read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import prompts
+from agent.jobs.summary import MIN_TURNS
+from agent.local.chaos import records
+from agent.local.chaos.plan import Talk
+from agent.local.chaos.truth import Held
+from agent.local.chaos.verdict import (
+    HEARD_SECONDS,
+    SEGMENT_SECONDS,
+    Ending,
+    Finding,
+    Kind,
+    Spoken,
+    Stored,
+    due,
+    judge,
+    judge_ends,
+)
+from agent.local.providers import lines
+from persistence.events import EndReason, Role
+
+CLOCKS_SECONDS = 1.5
+"""By how much two speakers' times may disagree: one is that of the audio, one that of its text."""
+ON_ITS_WAY_SECONDS = 0.4
+"""From the provider's log of a final segment until it is sent and has arrived, machine under load;
+Realtime sends its transcript a moment after that."""
+FAULT_SECONDS = 20.0
+"""For so long after a provider was told to fail the next call may be the one that does."""
+_OFTEN = 12
+"""How often a phrase may be said in one room: each agent greets, each failure is excused for."""
+_PHRASES = ("apology", "farewell", "filler", "time_up", "time_warning", "welcome")
+
+WAITING = """
+SELECT count(*)::int AS waiting FROM procrastinate_jobs j
+JOIN sessions s ON s.id::text = j.args->>'session_id'
+WHERE s.room_name = ANY(%(rooms)s) AND j.status IN ('todo', 'doing') AND j.scheduled_at IS NULL
+"""
+
+
+@dataclass
+class Room:
+    """One room with one client, and what befell it."""
+
+    name: str
+    talk: Talk
+    record: Path
+    """Of its client."""
+    died: list[float] = field(default_factory=list)
+    """When jobs were killed, this one's perhaps, by `time.time()`."""
+    misheard: list[float] = field(default_factory=list)
+    """When providers were told to fail."""
+    told_to_end: bool = False
+    cut_off: bool = False
+    """Whether the LiveKit server was killed."""
+    away: bool = False
+    """Whether its client is about to come back."""
+    over: bool = False
+
+    @property
+    def client(self) -> str:
+        return f"client-{self.talk.number}"
+
+    def spoken(self, said: Sequence[dict[str, Any]]) -> list[Spoken]:
+        """Return what was spoken in it, by the providers' log `said`."""
+        ids = {int(line.pieces[0]) for line in self.talk.lines}
+        heard = [e for e in said if e["event"] == "heard" and ids & set(e["ids"])]
+        answered = self._answered()
+        pieces = [
+            Spoken(self.name, Role.CLIENT, e["text"], e["at"], self.client, self._kept(e["at"]))
+            for e in heard
+        ]
+        for entry in heard:
+            id_, reply = entry["ids"][-1], lines.reply(entry["ids"][-1])
+            kept = reply if reply in answered.get(id_, []) else ""
+            pieces.append(Spoken(self.name, Role.AI, reply, entry["at"], kept=kept))
+        return pieces + self._phrases(heard)
+
+    def _kept(self, at: float) -> str | None:
+        """Return what has to be kept of a segment that a provider sent `at`: all, or nothing."""
+        away = [(died - ON_ITS_WAY_SECONDS, died + SEGMENT_SECONDS) for died in self.died]
+        away += [(told, told + FAULT_SECONDS) for told in self.misheard]
+        return None if due(at, away) else ""
+
+    def _answered(self) -> dict[int, list[str]]:
+        """Return which answers the client has read to their end, long enough before any death."""
+        away = [(died, died) for died in self.died]
+        return {
+            entry["id"]: entry["captions"]
+            for entry in records.read(self.record)
+            if entry["event"] == "answered" and due(entry["at"], away, HEARD_SECONDS)
+        }
+
+    def _phrases(self, heard: Sequence[dict[str, Any]]) -> list[Spoken]:
+        """Return what the AI may have said besides, at any time and to anybody."""
+        said = [lines.reply(lines.GREETING_ID), lines.UNHEARD]
+        said += [prompts.spoken(name).text for name in _PHRASES]
+        times = [entry["at"] for entry in heard] or [0.0]
+        return [Spoken(self.name, Role.AI, text, times[0], kept="") for text in said] * _OFTEN
+
+    def reasons(self) -> set[EndReason]:
+        """Return why its sessions may have ended."""
+        reasons = {EndReason.CLIENT_LEFT}
+        if self.died:
+            reasons |= {EndReason.ERROR, EndReason.WORKER_LOST}
+        if self.told_to_end:
+            reasons.add(EndReason.WORKER_SHUTDOWN)
+        if self.cut_off or self.misheard:
+            reasons.add(EndReason.ERROR)
+        return reasons
+
+
+def judged(
+    rooms: Sequence[Room], spoken: Sequence[Spoken], held: Held, broken: frozenset[str]
+) -> list[Finding]:
+    """Return all that is wrong; `broken` are the sessions with a wrong receipt."""
+    rooms_of = {row["id"]: row["room"] for row in held.sessions}
+    stored = [
+        Stored(rooms_of[turn.session], turn.role, turn.text, turn.speaker, turn.interrupted)
+        for turn in held.stored()
+    ]
+    ending = {room.name: frozenset(map(str, room.reasons())) for room in rooms}
+    expected = [
+        Ending(row["id"], ending[row["room"]], jobs=int(row["turns"] >= MIN_TURNS))
+        for row in held.sessions
+    ]
+    return [
+        *(f for f in judge(spoken, stored, slack=CLOCKS_SECONDS) if not _of_order(f)),
+        *judge_ends(expected, held.ends(broken, jobs="analyses")),
+        *_unheld(rooms, set(rooms_of.values())),
+    ]
+
+
+def _of_order(finding: Finding) -> bool:
+    """Return whether a finding is that phrases, which have no time, stand where they stand."""
+    phrases = {lines.reply(lines.GREETING_ID), lines.UNHEARD}
+    phrases |= {prompts.spoken(name).text for name in _PHRASES}
+    return finding.kind is Kind.MISORDERED and finding.what in phrases
+
+
+def _unheld(rooms: Sequence[Room], held: set[str]) -> list[Finding]:
+    """Return the rooms in which a client was answered, and of which there is no session."""
+    return [
+        Finding(Kind.MISSING, room.name, "a client was answered, and there is no session")
+        for room in rooms
+        if room.name not in held
+        and any(entry["event"] == "answered" for entry in records.read(room.record))
+    ]

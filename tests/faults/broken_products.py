@@ -1,0 +1,84 @@
+"""Products that are broken on purpose: in each a process of a campaign runs with one mistake in it.
+
+They take the place of the bodies of those processes; a campaign that does not find them is blind.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from agent.local.chaos import job, worker
+from agent.settings import Settings
+from persistence import liveness, sessions, turns
+from persistence.journal.file import Appended, JournalFile
+from persistence.journal.writer import JournalWriter
+
+_worker, _job = worker.run, job.run
+
+
+def forgetful_worker(settings: Settings, record: Path) -> None:
+    """Ship every turn but one in five."""
+    insert = turns.insert
+
+    async def most(db: Any, rows: Any) -> None:
+        await insert(db, [row for row in rows if row["seq"] % 5])
+
+    turns.insert = most
+    _worker(settings, record)
+
+
+def stammering_worker(settings: Settings, record: Path) -> None:
+    """Take a turn that comes again for another one."""
+    turn_row = turns.insert
+
+    async def each_twice(db: Any, rows: Any) -> None:
+        again = [{**row, "item_id": f"{row['item_id']}+", "id": _other(row["id"])} for row in rows]
+        await turn_row(db, [*rows, *again])
+
+    turns.insert = each_twice
+    _worker(settings, record)
+
+
+def _other(id_: Any) -> Any:
+    return type(id_)(int=id_.int ^ 1)
+
+
+def jealous_worker(settings: Settings, record: Path) -> None:
+    """Reclaim the sessions of workers whose lease has not run out."""
+    liveness._RECLAIM = liveness._RECLAIM.replace("l.expires_at <= now()", "true")
+    _worker(settings, record)
+
+
+def untruthful_worker(settings: Settings, record: Path) -> None:
+    """Say of every session that its client left."""
+    sessions.END = sessions.END.replace(
+        "end_reason = %(end_reason)s", "end_reason = COALESCE('client_left', %(end_reason)s)"
+    )
+    _worker(settings, record)
+
+
+def lazy_job(settings: Settings, *arguments: Any) -> None:
+    """Acknowledge what is in memory alone, until the session ends."""
+    append, held = JournalFile.append, bytearray()
+
+    def later(self: JournalFile, lines: bytes) -> Appended:
+        held.extend(lines)
+        if b'"kind":"ended"' in lines:
+            append(self, bytes(held))
+        return Appended(len(lines), None)
+
+    JournalFile.append = later  # type: ignore[method-assign]
+    _job(settings, *arguments)
+
+
+def deaf_job(settings: Settings, *arguments: Any) -> None:
+    """Journal no segment before it is a turn."""
+    append = JournalWriter.append
+
+    def without_segments(self: JournalWriter, event: Any) -> None:
+        if event.kind != "segment":
+            append(self, event)
+
+    JournalWriter.append = without_segments  # type: ignore[method-assign]
+    _job(settings, *arguments)

@@ -1,0 +1,128 @@
+"""`coach chaos`: it finds nothing in what is sound, and names what is wrong in what is broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import broken_products
+import psutil
+import pytest
+from missing import give_up
+
+from agent.local import livekit_server, postgres_programs, toxiproxy
+from agent.local.chaos import campaigns, job, worker
+from agent.local.chaos.campaigns import FAILED, INTERRUPTED, PASSED, Wanted
+from agent.local.processes import pause
+
+COMMAND = [sys.executable, "-m", "agent.cli", "chaos"]
+
+
+@pytest.fixture(autouse=True)
+def programs() -> None:
+    if postgres_programs.installed() is None:
+        give_up("no Postgres here: `uv sync` brings it")
+    if toxiproxy.PROGRAM.find() is None and not os.environ.get("CI") and not shutil.which("go"):
+        give_up("no Toxiproxy on this machine: install toxiproxy-server or Go")
+
+
+def played(folder: Path, **wanted: Any) -> tuple[int, dict[str, Any]]:
+    """Return the exit code and the report of a run."""
+    file = folder / "report.json"
+    given = {"faults": 1, "rooms": 0, "folder": folder / "state", "json_file": file}
+    code = campaigns.run(Wanted(**{**given, **wanted}))
+    return code, json.loads(file.read_text())
+
+
+def found(report: dict[str, Any], level: str = "process") -> dict[str, int]:
+    return {kind: n for kind, n in report["levels"][level]["findings"].items() if n}
+
+
+def test_a_campaign_finds_nothing_and_a_second_run_prints_what_the_first_found(
+    tmp_path: Path,
+) -> None:
+    code, report = played(tmp_path)
+    level = report["levels"]["process"]
+    assert (code, found(report)) == (PASSED, {})
+    assert level["faults"] == sum(level["by_kind"].values()) >= 1
+    assert level["spoken"] >= level["due"] > 0
+    (ledger,) = (tmp_path / "state").glob("ledger-*")
+    before = ledger.read_bytes()
+    assert played(tmp_path) == (code, report)
+    assert ledger.read_bytes() == before
+    assert not list((tmp_path / "state").glob("evidence-*"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "kinds"),
+    [
+        (broken_products.forgetful_worker, {"lost", "untrue receipt"}),
+        pytest.param(broken_products.stammering_worker, {"doubled"}, marks=pytest.mark.full),
+        pytest.param(broken_products.jealous_worker, {"reclaimed"}, marks=pytest.mark.full),
+        pytest.param(broken_products.untruthful_worker, {"untrue end"}, marks=pytest.mark.full),
+        pytest.param(broken_products.lazy_job, {"lost"}, marks=pytest.mark.full),
+        pytest.param(broken_products.deaf_job, {"lost"}, marks=pytest.mark.full),
+    ],
+)
+def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[..., None], kinds: set[str]
+) -> None:
+    monkeypatch.setattr(worker if "worker" in broken.__name__ else job, "run", broken)
+    code, report = played(tmp_path)
+    assert code == FAILED
+    assert kinds <= set(found(report))
+    assert report["failures"][0]["replay"] == "coach chaos --seed 1 --campaign 1"
+    evidence = tmp_path / "state" / "evidence-1" / "process-1"
+    assert json.loads((evidence / "plan.json").read_text())["number"] == 1
+    assert list(evidence.glob("talk-*.jsonl"))
+    assert evidence.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`coach chaos`, in the middle of a campaign."""
+    command = [*COMMAND, "--rooms", "0", "--state", str(tmp_path)]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(tmp_path.glob("work/*/talk-0.jsonl")):
+        assert process.poll() is None
+        pause()
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_is_stopped_or_killed_leaves_no_process(
+    running: subprocess.Popen[bytes], how: signal.Signals
+) -> None:
+    family = psutil.Process(running.pid).children(recursive=True)
+    assert family
+    running.send_signal(how)
+    assert running.wait(60) == (INTERRUPTED if how == signal.SIGINT else -how)
+    assert psutil.wait_procs(family, timeout=20)[1] == []
+
+
+@pytest.mark.full
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_a_hundred_faults_lose_no_word(tmp_path: Path) -> None:
+    code, report = played(tmp_path, faults=100, seed=4)
+    assert (code, found(report)) == (PASSED, {})
+    assert report["levels"]["process"]["faults"] >= 100
+
+
+@pytest.mark.full
+@pytest.mark.chaos
+@pytest.mark.timeout(600)
+def test_rooms_with_audio_lose_no_word(tmp_path: Path) -> None:
+    if livekit_server.find() is None:
+        give_up("no LiveKit server on this machine")
+    code, report = played(tmp_path, faults=8, rooms=8, seed=4)
+    assert (code, found(report, "room")) == (PASSED, {})
