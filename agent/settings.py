@@ -149,12 +149,12 @@ class Settings(BaseSettings):
     worker_host: str = "127.0.0.1"
     worker_port: int = Field(default=0, ge=0, le=MAX_PORT)
     """The worker's health port; 0 picks a free one."""
+    metrics_port: int = Field(default=0, ge=0, le=MAX_PORT)
+    """Where the worker serves `/metrics`, on the same host; 0 picks a free one, and logs it."""
     drain_seconds: int = Field(default=3600, ge=0)
     """How long a stopping worker lets its sessions go on; 0 ends them at once."""
     ship_seconds: float = Field(default=30.0, ge=0)
     """How long a stopping worker waits for Postgres to have everything."""
-    metrics_port: int = Field(default=0, ge=0, le=MAX_PORT)
-    """Where the worker serves `/metrics`, on the same host; 0 picks a free one, and logs it."""
     run_jobs: bool = True
     """Whether `coach start` also runs the after-session jobs."""
 
@@ -265,6 +265,17 @@ def load(*needs: Need, **overrides: Any) -> Settings:
     Raises SettingsError, which names everything that is malformed, and everything missing of what
     `needs` ask for.
     """
+    settings, problems = look(*needs, **overrides)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def look(*needs: Need, **overrides: Any) -> tuple[Settings, list[str]]:
+    """Return the settings, what is malformed left at its default, and all that is wrong with them.
+
+    Raises SettingsError where there is nothing to be read.
+    """
     problems: list[str] = []
     malformed: set[str] = set()
     settings: Settings | None = None
@@ -281,10 +292,8 @@ def load(*needs: Need, **overrides: Any) -> Settings:
             malformed.add(field or name)
             message = detail["msg"].removeprefix("Value error, ")
             problems.append(f"{environment_name(field) if field else name} is malformed: {message}")
-    problems += _missing(needs, settings, malformed)
-    if problems or settings is None:
-        raise SettingsError(problems)
-    return settings
+    present = settings or _lenient(malformed)
+    return present, problems + _missing(needs, present, malformed)
 
 
 def secret(value: SecretStr | None) -> str:
@@ -292,8 +301,7 @@ def secret(value: SecretStr | None) -> str:
     return value.get_secret_value() if value else ""
 
 
-def _missing(needs: tuple[Need, ...], settings: Settings | None, malformed: set[str]) -> list[str]:
-    present = settings or _lenient(malformed)
+def _missing(needs: tuple[Need, ...], present: Settings, malformed: set[str]) -> list[str]:
     return [
         f"{environment_name(field)} is missing"
         for need in needs

@@ -28,7 +28,7 @@ from persistence.disk import (
 from persistence.errors import JournalTakenError, JournalUnusableError
 from persistence.journal import wake_address
 
-_LOCK = "worker.lock"
+LOCK_NAME = "worker.lock"
 _ID = "worker.id"
 _UNFINISHED = ("*.new", "*.recovering")
 
@@ -64,7 +64,7 @@ class WorkerFolder:
         try:
             if self.journals():
                 return False
-            for name in (wake_address(self.path), self.path / _ID, self.path / _LOCK):
+            for name in (wake_address(self.path), self.path / _ID, self.path / LOCK_NAME):
                 name.unlink(missing_ok=True)
             self.path.rmdir()
         except OSError:
@@ -107,7 +107,7 @@ def orphans(journal_dir: Path, own: WorkerFolder) -> Iterator[WorkerFolder]:
 
 def _claim_explicit(path: Path) -> WorkerFolder:
     make_folder(path)
-    lock = try_lock(path / _LOCK, os.O_RDWR | os.O_CREAT)
+    lock = try_lock(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     if lock is None:
         raise JournalTakenError(f"the journal folder {path} belongs to a running worker")
     try:
@@ -159,7 +159,7 @@ def _claim_new(journal_dir: Path) -> WorkerFolder:
 def _try_claim(path: Path, worker_id: UUID) -> WorkerFolder | None:
     """Lock the folder; None if another has it or removed it. Raises OSError."""
     try:
-        lock = try_lock(path / _LOCK, os.O_RDWR | os.O_CREAT)
+        lock = try_lock(path / LOCK_NAME, os.O_RDWR | os.O_CREAT)
     except FileNotFoundError:
         return None
     return WorkerFolder(path, worker_id, lock) if lock is not None else None
