@@ -9,7 +9,7 @@ from types import TracebackType
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from agent.local.providers import deepgram, openai, realtime
+from agent.local.providers import deepgram, openai, realtime, speak, transcriptions
 from agent.local.providers.brain import Brain
 from agent.local.providers.faults import Fault, Faults, WireLog
 from agent.local.providers.wire import (
@@ -82,7 +82,8 @@ def application(wire: Wire, *, control: bool) -> web.Application:
     """Return the application that speaks every protocol."""
     app = web.Application(middlewares=[outcomes], client_max_size=MAX_BODY_BYTES)
     app[WIRE] = wire
-    app.add_routes([*deepgram.routes(), *openai.routes(), *realtime.routes()])
+    for protocol in (deepgram, speak, openai, transcriptions, realtime):
+        app.add_routes(protocol.routes())
     if control:
         app.router.add_get("/control", _faults)
         app.router.add_post("/control", _add_faults)
