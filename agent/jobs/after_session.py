@@ -9,7 +9,7 @@ from uuid import UUID
 import psycopg
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.types import JSONDict, JSONValue
+from procrastinate.types import JSONDict
 
 from agent.jobs import app as jobs_app
 from agent.jobs.follow_up import defer_all
@@ -45,9 +45,10 @@ async def _put_off(
     later = app.tasks[FOLLOW_UP].configure(
         schedule_in={"seconds": int(delay.total_seconds())}, connection=conn
     )
-    ids: list[JSONValue] = [str(session_id) for session_id in session_ids]
+    # one string, since a list of that many takes longer to quote than all else here together
+    ids = [str(session_id) for session_id in session_ids]
     portions: list[JSONDict] = [
-        {"session_ids": ids[start : start + SESSIONS_A_JOB]}
+        {"session_ids": " ".join(ids[start : start + SESSIONS_A_JOB])}
         for start in range(0, len(ids), SESSIONS_A_JOB)
     ]
     await later.batch_defer_async(*portions)

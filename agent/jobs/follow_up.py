@@ -14,13 +14,13 @@ from agent.jobs.tools import Tools
 from persistence import sessions
 
 
-async def follow_up(context: JobContext, session_ids: list[str]) -> None:
-    """Defer the jobs of sessions that had been put off; raises PersistenceError.
+async def follow_up(context: JobContext, session_ids: str) -> None:
+    """Defer the jobs of sessions (ids, by spaces) that had been put off; raises PersistenceError.
 
     Those whose owner came back meanwhile have had theirs: to each of them there is nothing to do.
     """
     async with Tools.of(context).transaction() as db:
-        await defer_all(context.app, db, [UUID(session_id) for session_id in session_ids])
+        await defer_all(context.app, db, [UUID(session_id) for session_id in session_ids.split()])
 
 
 async def defer_all(app: App, conn: psycopg.AsyncConnection, session_ids: Sequence[UUID]) -> None:
