@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 import psycopg
@@ -41,10 +41,13 @@ WORKER_LOST = "worker lost"
 
 _HELD_UNTIL = "SELECT expires_at FROM worker_leases WHERE worker_id = %s FOR UPDATE"
 _RENEW = """
-INSERT INTO worker_leases AS l (worker_id, host, pid, version, renewed_at, expires_at)
-VALUES (%(worker)s, %(host)s, %(pid)s, %(version)s, now(), now() + %(seconds)s * interval '1 s')
+INSERT INTO worker_leases AS l
+    (worker_id, host, pid, version, memory_bytes, cpu_percent, renewed_at, expires_at)
+VALUES (%(worker)s, %(host)s, %(pid)s, %(version)s, %(memory)s, %(cpu)s,
+    now(), now() + %(seconds)s * interval '1 s')
 ON CONFLICT (worker_id) DO UPDATE SET
     host = EXCLUDED.host, pid = EXCLUDED.pid, version = EXCLUDED.version, stopped_at = NULL,
+    memory_bytes = EXCLUDED.memory_bytes, cpu_percent = EXCLUDED.cpu_percent,
     started_at = CASE WHEN %(first)s THEN now() ELSE l.started_at END,
     renewed_at = GREATEST(l.renewed_at, EXCLUDED.renewed_at),
     expires_at = GREATEST(l.expires_at, EXCLUDED.expires_at)
@@ -78,6 +81,14 @@ FROM lost WHERE s.id = lost.id RETURNING s.id
 """
 
 
+class Usage(NamedTuple):
+    """What a worker with its jobs uses of its machine."""
+
+    memory_bytes: int | None = None
+    cpu_percent: float | None = None
+    """Of one core, since it was measured before."""
+
+
 class AfterReclaim(Protocol):
     """Defers the jobs of sessions that were reclaimed, to be run after `delay`."""
 
@@ -89,7 +100,7 @@ class AfterReclaim(Protocol):
 class Lease:
     """This worker's lease: held while it is renewed, free at `release` or when it runs out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what a lease is, by name
         self,
         dsn: str,
         worker_id: UUID,
@@ -97,10 +108,12 @@ class Lease:
         seconds: float,
         renewal_seconds: float,
         lapsed: Callable[[], None],
+        usage: Callable[[], Usage] = Usage,
     ) -> None:
         self._dsn = dsn
         self._renewal_seconds = renewal_seconds
         self._lapsed = lapsed
+        self._usage = usage
         self._first = True
         self._worker_id = worker_id
         self._row: Row = {
@@ -153,10 +166,17 @@ class Lease:
         That is judged once the row is locked, by the clock of that moment: the transaction may have
         begun before the lease ran out and then have waited for a reclaim that took its sessions.
         """
+        used = await asyncio.to_thread(self._usage)
         async with db.transaction():
             before = await (await db.execute(_HELD_UNTIL, [self._worker_id])).fetchone()
             held_until = before[0] if before else None
-            row = {**self._row, "first": self._first, "held_until": held_until}
+            row = {
+                **self._row,
+                "memory": used.memory_bytes,
+                "cpu": used.cpu_percent,
+                "first": self._first,
+                "held_until": held_until,
+            }
             renewed = await (await db.execute(_RENEW, row)).fetchone()
         return renewed is not None and bool(renewed[0])
 

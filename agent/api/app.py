@@ -17,6 +17,7 @@ from agent.api import (
     figures,
     health,
     probes,
+    processes,
     ratings,
     resources,
     rooms,
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         sync_runs,
         signin,
         probes,
+        processes,
     ):
         app.include_router(topic.router)
     app.add_api_route("/", _welcome, include_in_schema=False)

@@ -18,6 +18,7 @@ import structlog
 from agent.jobs import after_session
 from agent.jobs import runner as jobs
 from agent.settings import Settings, secret
+from agent.worker.usage import UsageMeter
 from persistence import deadletters, folders, liveness
 from persistence.database import connect, translated
 from persistence.errors import PersistenceError
@@ -60,6 +61,7 @@ class Estate:
             seconds=settings.lease_seconds,
             renewal_seconds=settings.lease_renewal_seconds,
             lapsed=shipper.reassert,
+            usage=UsageMeter().measure,
         )
         estate = cls(settings, folder, shipper, lease)
         try:

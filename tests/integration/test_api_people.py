@@ -167,3 +167,35 @@ async def test_a_run_that_cannot_be_is_refused(api: Api, run: dict[str, Any]) ->
 
 async def test_a_sync_run_wants_the_internal_scope(api: Api, admin: str) -> None:
     assert (await api.post(SYNC_RUNS, admin, {})).status_code == 403
+
+
+async def test_workers_and_jobs_are_listed_as_they_are(api: Api, admin: str) -> None:
+    for host, pid, runs_for, stopped in (("one", 1, 60, None), ("two", 2, -60, None)):
+        await api.db.execute(
+            "INSERT INTO worker_leases (worker_id, host, pid, version, expires_at, stopped_at,"
+            " memory_bytes, cpu_percent) VALUES (gen_random_uuid(), %s, %s, '1',"
+            " now() + %s * interval '1 second', %s, 1000, 12.5)",
+            (host, pid, runs_for, stopped),
+        )
+    await api.db.execute(
+        "INSERT INTO worker_leases (worker_id, host, pid, version, expires_at, stopped_at)"
+        " VALUES (gen_random_uuid(), 'three', 3, '1', now(), now())"
+    )
+    await api.db.execute(
+        "INSERT INTO worker_leases (worker_id, host, pid, version, expires_at)"
+        " VALUES (gen_random_uuid(), 'long ago', 4, '1', now() - interval '9 days')"
+    )
+    await api.db.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+    own, *others = await got(api, "/api/admin/processes", admin)
+    assert (own["name"], own["status"]) == ("api", "online")
+    assert own["memory"] > 0
+    found = {process["name"]: process for process in others}
+    assert {name: process["status"] for name, process in found.items()} == {
+        "worker one": "online",
+        "worker two": "errored",
+        "worker three": "stopped",
+        "jobs": "online",
+    }
+    assert (found["worker one"]["memory"], found["worker one"]["cpu"]) == (1000, 12.5)
+    assert found["worker three"]["memory"] is None
+    assert set(own) == {"name", "pm_id", "status", "memory", "cpu", "uptime"}
