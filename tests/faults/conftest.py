@@ -1,0 +1,8 @@
+"""Fixtures of the tests of faults."""
+
+from __future__ import annotations
+
+from broken_postgres import database, one_database, way
+from wrong_clocks import wrong_clock
+
+__all__ = ["database", "one_database", "way", "wrong_clock"]
