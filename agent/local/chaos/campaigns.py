@@ -251,7 +251,7 @@ def _wired(folder: Path) -> Iterator[tuple[Children, Database, Proxy]]:
     children.end_orphans()
     proxies = toxiproxy.start(children, toxiproxy.PROGRAM.find_or_build(children, report=_note))
     try:
-        with Database.created() as database:
+        with Database.created(folder) as database:
             yield children, database, proxies.proxy("postgres", database.port)
     finally:
         toxiproxy.stop(children, proxies)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from agent.local import postgres, postgres_programs
+from agent.local import postgres
 from agent.local.loopback import HOST, free_port
 from agent.local.postgres import Postgres, PostgresError
 from persistence import migrate
@@ -54,28 +53,30 @@ CREATE TRIGGER chaos_witness AFTER UPDATE OF status ON sessions FOR EACH ROW
 class Database:
     """A server with the project's schema; made by `created`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._data = folder / "postgres"
+    def __init__(self, data: Path) -> None:
+        self._data = data
         self._port = free_port()
         self._password = secrets.token_urlsafe(24)
         self._server: Postgres = postgres.start(self._data, port=self._port)
-        self._set_up()
 
     @classmethod
     @contextmanager
-    def created(cls) -> Iterator[Database]:
-        """Give a server on new data, which goes at the end of the block."""
-        # as root its user has to get there, whatever TMPDIR says
-        folder = Path(tempfile.mkdtemp(prefix="voice-coach-chaos-", dir=_place()))
-        postgres_programs.give_away(folder)
-        database = None
+    def created(cls, folder: Path) -> Iterator[Database]:
+        """Give a server on new data, which goes at the end of the block.
+
+        It belongs to who has `folder`, and so does what an earlier, killed owner left of it.
+        """
+        data = postgres.data_dir(folder)
+        if (data / "PG_VERSION").exists():
+            postgres.start(data).stop()  # what still runs on it ends first
+        shutil.rmtree(data, ignore_errors=True)
+        database = cls(data)
         try:
-            database = cls(folder)
+            database.set_up()
             yield database
         finally:
-            if database is not None:
-                database.stop()
-            shutil.rmtree(folder, ignore_errors=True)
+            database.stop()
+            shutil.rmtree(data.parent, ignore_errors=True)
 
     @property
     def port(self) -> int:
@@ -189,7 +190,8 @@ class Database:
         pid = (self._data / "postmaster.pid").read_text().split("\n", 1)[0]
         return psutil.Process(int(pid))
 
-    def _set_up(self) -> None:
+    def set_up(self) -> None:
+        """Make the schema, the role of workers, and the witness of every end."""
         migrate.upgrade(self._server.url)
         with self.admin() as db:
             password = sql.Literal(self._password)
@@ -200,7 +202,3 @@ class Database:
 
 
 _ROLE = sql.Identifier(ROLE)
-
-
-def _place() -> str | None:
-    return "/tmp" if postgres_programs.server_user()[0] is not None else None  # noqa: S108
