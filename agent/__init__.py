@@ -11,6 +11,7 @@ The map of the project, from a spoken word to a stored one:
     persistence/liveness leases, and ending the sessions of who is gone
     worker/server.py     the worker's own process: all of the above, and a stop in order
     jobs/                what follows a session: its summary
+    doctor/              what an operator would look at, looked at
     api/                 what is read, rooms and tokens
     local/               Postgres, LiveKit server and providers for `coach up`; the rehearsal
     cli.py, commands/    the commands: where the parts are put together

@@ -17,7 +17,7 @@ import typer
 from agent.commands.chaos import chaos
 from agent.commands.edge import Json, explained, read_settings
 from agent.commands.keys import keys_app
-from agent.commands.operating import audit, deadletters_app
+from agent.commands.operating import audit, deadletters_app, doctor
 from agent.commands.sessions import sessions_app
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(sessions_app, name="sessions")
 app.add_typer(deadletters_app, name="deadletters")
 app.command()(audit)
+app.command()(doctor)
 app.command()(chaos)
 
 

@@ -48,7 +48,7 @@ class Role:
 
 class Count(NamedTuple):
     what: str
-    count: int
+    times: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +100,14 @@ _ROLE = """
                    WHERE schemaname = current_schema() AND tableowner = current_user)
                    THEN 'change tables' END], NULL) AS may_more,
            ARRAY(
-               SELECT tablename::text FROM pg_tables
-               WHERE schemaname = current_schema() AND tablename <> 'alembic_version'
-                   AND NOT (has_table_privilege(quote_ident(tablename), 'SELECT')
-                       AND has_table_privilege(quote_ident(tablename), 'INSERT')
-                       AND has_table_privilege(quote_ident(tablename), 'UPDATE')
-                       AND has_table_privilege(quote_ident(tablename), 'DELETE'))
-               ORDER BY tablename) AS tables_refused
+               SELECT c.relname::text FROM pg_class c
+               WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
+                   AND c.relname <> 'alembic_version'
+                   AND NOT (has_table_privilege(c.oid, 'SELECT')
+                       AND has_table_privilege(c.oid, 'INSERT')
+                       AND has_table_privilege(c.oid, 'UPDATE')
+                       AND has_table_privilege(c.oid, 'DELETE'))
+               ORDER BY c.relname) AS tables_refused
     FROM pg_roles r WHERE r.rolname = current_user
 """
 _WORKERS = """

@@ -83,3 +83,24 @@ async def _audit(db: AsyncConnection[Any], since: datetime | None, report: Audit
     await report.follow(audit.verdicts(db, since), await audit.count(db, since))
     report.add(await audit.letters_of_none(db))
     report.finish()
+
+
+def doctor(
+    providers: Annotated[
+        bool, typer.Option("--providers", help="Also ask Deepgram and OpenAI for an answer.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Look at everything that a deployment stands on; exit code 1 if something needs a person."""
+    import asyncio
+    from pathlib import Path
+
+    from agent import logs
+    from agent.doctor import examination, screen
+
+    who = examination.patient(Path.cwd())
+    logs.configure(who.settings.model_copy(update={"log_level": "WARNING"}))
+    with screen.working() as done:
+        checks = asyncio.run(examination.examine(who, ask_providers=providers, done=done))
+    screen.show(checks, as_json=json)
+    raise typer.Exit(0 if screen.healthy(checks) else 1)

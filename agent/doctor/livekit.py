@@ -1,0 +1,55 @@
+"""Whether LiveKit answers with these credentials, and whether somebody waits there for an agent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+from livekit import api
+from livekit.protocol.room import ListParticipantsRequest, ListRoomsRequest
+
+from agent.doctor import judgement
+from agent.doctor.check import Area, Check, bad, ok
+from agent.settings import Settings
+from agent.worker.lone_clients import livekit_api, waits
+
+ANSWER_SECONDS = 5.0
+ROOMS = 200
+"""Looked into; one question a room."""
+_REFUSED = (api.TwirpErrorCode.UNAUTHENTICATED, api.TwirpErrorCode.PERMISSION_DENIED)
+
+
+async def examine(settings: Settings) -> list[Check]:
+    """Ask the server that `settings` name; they have its URL and credentials."""
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS), livekit_api(settings) as livekit:
+            listed = await livekit.room.list_rooms(ListRoomsRequest())
+            names = sorted(room.name for room in listed.rooms)
+            waiting = [name for name in names[:ROOMS] if await _waits(livekit, name, settings)]
+    except api.TwirpError as error:
+        if error.code in _REFUSED:
+            advice = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not those of this server"
+            return [bad(Area.LIVEKIT, "reachable", "refuses the key", advice)]
+        return [_away(error.code)]
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        return [_away(type(error).__name__)]
+    return [ok(Area.LIVEKIT, "reachable", "yes"), *judgement.of_rooms(len(names), len(waiting))]
+
+
+def _away(why: str) -> Check:
+    advice = "is LIVEKIT_URL right, does the server run, does a proxy stand between?"
+    return bad(Area.LIVEKIT, "reachable", f"no: {why}", advice)
+
+
+async def _waits(livekit: api.LiveKitAPI, name: str, settings: Settings) -> bool:
+    """Return whether a client is in the room, this deployment's agent was called, and none came."""
+    try:
+        listed = await livekit.room.list_participants(ListParticipantsRequest(room=name))
+        if not waits(listed.participants):
+            return False
+        dispatches = await livekit.agent_dispatch.list_dispatch(name)
+    except api.TwirpError as error:
+        if error.code == api.TwirpErrorCode.NOT_FOUND:
+            return False  # the room closed between the two questions
+        raise
+    return any(dispatch.agent_name == settings.agent_name for dispatch in dispatches)
