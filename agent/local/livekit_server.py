@@ -77,7 +77,7 @@ def credentials(folder: Path) -> Credentials:
     return Credentials(**json.loads(file.read_text(encoding="utf-8")))
 
 
-def start(
+def start(  # noqa: PLR0913 what a test or a user may choose of a server
     children: Children,
     binary: Path,
     credentials: Credentials,
@@ -111,7 +111,7 @@ class _PortTakenError(ChildDiedError):
     """Someone took a port between its choice and its use."""
 
 
-def _start(
+def _start(  # noqa: PLR0913, PLR0917 as above
     children: Children,
     binary: Path,
     credentials: Credentials,
