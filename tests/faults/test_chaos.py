@@ -46,8 +46,10 @@ def found(report: dict[str, Any], level: str = "process") -> dict[str, int]:
 
 
 def test_a_campaign_finds_nothing_and_a_second_run_prints_what_the_first_found(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # whoever edits the code while this runs would have the second run begin anew
+    monkeypatch.setattr(campaigns, "fingerprint", lambda: "code")
     code, report = played(tmp_path)
     level = report["levels"]["process"]
     assert (code, found(report)) == (PASSED, {})

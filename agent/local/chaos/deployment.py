@@ -107,7 +107,7 @@ class Deployment:
 
     def said(self, after: int = 0) -> list[dict[str, Any]]:
         """Return what went over the providers' wire, from the entry `after` on."""
-        return list(self._control("GET", f"/control/log?after={after}")["events"])
+        return list(self._control("GET", f"/control/log?after={after}"))
 
     def fail(self, fault: dict[str, Any]) -> None:
         """Let a fault happen at the providers."""

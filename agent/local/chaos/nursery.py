@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from types import ModuleType
@@ -55,8 +56,7 @@ class Nursery:
 
 
 def _live(log: Path, group: int, body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _end_with_the_nursery()
     try:
         os.setpgid(0, group)
     except PermissionError:  # its group is gone: it was killed as a whole
@@ -65,6 +65,16 @@ def _live(log: Path, group: int, body: Callable[..., None], arguments: tuple[Any
     os.dup2(output, 1)
     os.dup2(output, 2)
     body(*arguments)
+
+
+def _end_with_the_nursery() -> None:
+    """Die with the process that this one is forked from, also when stopped.
+
+    That one lives as long as anybody holds the end of a pipe that its children are given, too.
+    """
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # noqa: SLF001
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 @contextlib.contextmanager
