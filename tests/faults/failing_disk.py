@@ -23,7 +23,7 @@ _WATCHED = (".journal", ".new", ".recovering")
 
 @dataclass(frozen=True)
 class Fault:
-    """What the next call meets: `taken` bytes of a write go through before `error` does."""
+    """What the next call meets: `taken` bytes of a write go through, then comes `error`, if any."""
 
     error: int
     taken: int = 0
@@ -48,6 +48,7 @@ class FailingDisk:
             "fdatasync": self._sync,
             "fsync": self._sync,
             "ftruncate": self._cut,
+            "rename": self._rename,
         }
         with mock.patch.multiple(os, **{name: self._met(name, do) for name, do in calls.items()}):
             yield
@@ -56,19 +57,20 @@ class FailingDisk:
     def _met(self, name: str, do: Callable[..., Any]) -> Callable[..., Any]:
         real = getattr(os, name)
 
-        def call(fd: int, *arguments: Any) -> Any:
-            if not _name_of(fd).endswith(_WATCHED):
-                return real(fd, *arguments)
-            return do(real, self.plan.popleft() if self.plan else None, fd, *arguments)
+        def call(file: int | Path, *arguments: Any) -> Any:
+            if not _name_of(file).endswith(_WATCHED):
+                return real(file, *arguments)
+            return do(real, self.plan.popleft() if self.plan else None, file, *arguments)
 
         return call
 
     def _write(self, real: Any, fault: Fault | None, fd: int, data: Any, offset: int) -> int:
         if fault is not None and fault.taken == 0:
             raise OSError(fault.error, "the disk fails")
-        if fault is not None:  # a short write: the error is met by the next try
-            self.plan.appendleft(Fault(fault.error))
+        if fault is not None:  # a short write: an error is met by the next try
             data = data[: fault.taken]
+            if fault.error:
+                self.plan.appendleft(Fault(fault.error))
         written: int = real(fd, data, offset)
         bytes_there = range(offset, offset + written)
         self.unsynced.update(bytes_there)
@@ -78,16 +80,21 @@ class FailingDisk:
     def _sync(self, _real: Any, fault: Fault | None, _fd: int) -> None:
         """Sync nothing really: what that is worth is told by `after_crash`."""
         unsynced, self.unsynced = self.unsynced, set()
-        if fault is not None:
+        if fault is not None and fault.error:
             self.lost |= unsynced
             raise OSError(fault.error, "the disk fails")
 
     def _cut(self, real: Any, fault: Fault | None, fd: int, size: int) -> None:
-        if fault is not None:
+        if fault is not None and fault.error:
             raise OSError(fault.error, "the disk fails")
         real(fd, size)
         self.unsynced = {offset for offset in self.unsynced if offset < size}
         self.lost = {offset for offset in self.lost if offset < size}
+
+    def _rename(self, real: Any, fault: Fault | None, old: Path, new: Path) -> None:
+        if fault is not None and fault.error:
+            raise OSError(fault.error, "the disk fails")
+        real(old, new)
 
     def after_crash(self, data: bytes, *, size: int, forgetful: bool) -> bytes:
         """Return what of a file's `data` is there after a crash that kept `size` bytes at most."""
@@ -96,8 +103,10 @@ class FailingDisk:
         return bytes(0 if at in gone else byte for at, byte in enumerate(data[:size]))
 
 
-def _name_of(fd: int) -> str:
+def _name_of(file: int | Path) -> str:
+    if not isinstance(file, int):
+        return Path(file).name
     try:
-        return Path(f"/proc/self/fd/{fd}").readlink().name
+        return Path(f"/proc/self/fd/{file}").readlink().name
     except OSError:
         return ""

@@ -181,9 +181,11 @@ class Session(RuleBasedStateMachine):
             reply.generated += delta
 
     @precondition(lambda self: self.speaking)
-    @rule(words=st.integers(0, 3), last=st.booleans())
-    def hear(self, words: int, last: bool) -> None:
-        """Some of what was generated has been played."""
+    @rule(words=st.integers(0, 3), last=st.booleans(), gap=GAPS)
+    def hear(self, words: int, last: bool, gap: float) -> None:
+        """Some of what was generated has been played, and more is being made."""
+        self.seconds += gap
+        self.generate(words)
         reply = self.replies[-1]
         rest = reply.generated.removeprefix(reply.heard).split()[:words]
         delta = "".join(f"{word} " for word in rest)
@@ -267,10 +269,11 @@ class Session(RuleBasedStateMachine):
         check(events, self, torn=torn)
 
     def teardown(self) -> None:
+        if not self.ended:
+            self.end(EndReason.CLIENT_LEFT)
         for size in range(len(self.events) + 1):
             check(self.events[:size], self)
-        if self.ended:
-            self.check_all_is_told()
+        self.check_all_is_told()
 
     def check_all_is_told(self) -> None:
         """A session that ended by itself has told every reply that was heard."""

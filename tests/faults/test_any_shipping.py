@@ -573,8 +573,10 @@ class Shipping(RuleBasedStateMachine):
         compare_end(written, *sessions)
 
     def _compare_with_deferred(self, written: Written) -> None:
-        """Jobs are deferred for each transcript that was final, and for the last one at last."""
+        """Jobs are deferred once for a transcript, and again for one that was made whole later."""
         if written.session_id in self.erased or self.coach_erased:
+            return
+        if written.blocked and written.poisoned:  # put through in part: it is never whole
             return
         rows = self.db.execute(
             "SELECT transcript FROM deferred WHERE session_id = %s AND NOT delayed ORDER BY number",
