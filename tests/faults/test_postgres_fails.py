@@ -126,7 +126,7 @@ async def test_what_an_operator_can_mend_holds_up_and_loses_nothing(
     database: Database,
     tmp_path: Path,
 ) -> None:
-    """It is said by its SQLSTATE if there is one, nothing is refused for good, and all comes once it is mended."""
+    """It is said, by its SQLSTATE if there is one; all of it comes once that is mended."""
     async with working(database, database.port, tmp_path) as estate:
         talk = Talk.begin(estate.folder.path).exchange(2)
         await until(lambda: not estate.shipper.status().unshipped)
@@ -216,7 +216,8 @@ def lock(db: psycopg.Connection[Any], talk: Talk) -> None:
 def is_waiting(database: Database) -> bool:
     return bool(
         database.query(
-            "SELECT FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock'", ROLE
+            "SELECT FROM pg_stat_activity WHERE usename = %(role)s AND wait_event_type = 'Lock'",
+            {"role": ROLE},
         )
     )
 
