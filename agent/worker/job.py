@@ -30,7 +30,7 @@ from agent.worker.aside import Aside
 from agent.worker.clock import hold_steady
 from agent.worker.coach import Coach, HeardText
 from agent.worker.ending import Ending
-from agent.worker.fallbacks import Takeovers
+from agent.worker.fallbacks import Takeovers, trusted
 from agent.worker.limit import Limit, warning_seconds
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
@@ -83,6 +83,7 @@ class CoachJob:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         logs.configure(self.settings)
+        trusted()
 
     async def run(self, ctx: JobContext) -> None:
         """Join the room. What follows goes on beside: a job that waits must hear a stop."""

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("coach.worker")
 
+PRELOADED = ["agent.worker.forkserver", "agent.worker.job", "anyio._backends._asyncio"]
+"""Loaded once, in the process that all jobs are forked from. The last one is what the providers'
+HTTP clients load at their first request: in the middle of a session's start it holds that up."""
+
 UNLIMITED_LOAD = 1.0
 """A load threshold from here on means: take every job, whatever the machine's CPU says."""
 
@@ -85,7 +89,7 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
         load_threshold=math.inf if unlimited else settings.load_threshold,
         load_fnc=(lambda: 0.0) if unlimited else None,
         setup_fnc=job.set_up,
-        preload_modules=["agent.worker.forkserver", "agent.worker.job"],
+        preload_modules=PRELOADED,
         log_level=settings.log_level,
     )
     if settings.idle_processes is not None:
