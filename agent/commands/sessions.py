@@ -18,7 +18,7 @@ def list_sessions(
     client: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
     coach: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
     status: Annotated[Literal["active", "completed", "cancelled"] | None, typer.Option()] = None,
-    text: Annotated[str | None, typer.Option(help="Somewhere in what was said.")] = None,
+    text: Annotated[str | None, typer.Option(help="Words that were all said in it.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     json: Json = False,
 ) -> None:

@@ -93,7 +93,7 @@ def test_sessions_are_listed_and_filtered(coach: Coach, database_url: str) -> No
     table = coach("sessions", "list")
     assert session in table
     assert "Ada [bold]" in table, "markup in a name is a name"
-    (found,) = json.loads(coach("sessions", "list", "--text", "THINK", "--json"))
+    (found,) = json.loads(coach("sessions", "list", "--text", "SO", "--json"))
     assert (found["id"], found["messageCount"]) == (session, 2)
     assert "no sessions" in coach("sessions", "list", "--text", "nothing like it")
     assert json.loads(coach("sessions", "list", "--status", "active", "--json")) == []
