@@ -23,8 +23,8 @@ WITHIN = 40.0
 
 
 @pytest.fixture(scope="session")
-def one_database() -> Iterator[Database]:
-    with Database.created() as database:
+def one_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    with Database.created(tmp_path_factory.mktemp("postgres")) as database:
         yield database
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 from broken_postgres import all_stored, configure, execute, until, working
-from truth import Talk, wrong
+from truth import Talk, arrived, wrong
 
 from agent.local.chaos.database import ROLE, Database
 from agent.worker.estate import Estate
@@ -129,7 +129,7 @@ async def test_what_an_operator_can_mend_holds_up_and_loses_nothing(
     """It is said, by its SQLSTATE if there is one; all of it comes once that is mended."""
     async with working(database, database.port, tmp_path) as estate:
         talk = Talk.begin(estate.folder.path).exchange(2)
-        await until(lambda: not estate.shipper.status().unshipped)
+        await arrived(database, talk)
         mend = await asyncio.to_thread(mistake, database)
         try:
             talk.exchange(2)
@@ -192,8 +192,8 @@ async def test_the_loser_of_a_deadlock_tries_again(database: Database, tmp_path:
     """The batch waits for one session's row while who holds that waits for another of its rows."""
     deadlocks = deadlocks_of(database)
     async with working(database, database.port, tmp_path, lease_seconds=60) as estate:
-        talks = [Talk.begin(estate.folder.path, f"client-{n}") for n in range(2)]
-        await until(lambda: not estate.shipper.status().unshipped)
+        talks = [Talk.begin(estate.folder.path, f"client-{n}").exchange() for n in range(2)]
+        await arrived(database, *talks)
         for one, other in (talks, talks[::-1]):  # which of them comes first in a batch is not told
             with database.admin() as db, db.transaction():
                 lock(db, one)
@@ -201,7 +201,7 @@ async def test_the_loser_of_a_deadlock_tries_again(database: Database, tmp_path:
                     talk.exchange(2)
                 await until(lambda: is_waiting(database))
                 await asyncio.to_thread(lock, db, other)
-            await until(lambda: not estate.shipper.status().unshipped)
+            await arrived(database, *talks)
         for talk in talks:
             talk.end()
         await all_stored(estate)

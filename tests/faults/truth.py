@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat as uuids
+from broken_postgres import until
 
 from agent.jobs.summary import MIN_TURNS
 from agent.local.chaos.database import Database
@@ -119,6 +120,13 @@ class Talk:
         self.spoken.append(Spoken(str(self.session), Role.AI, text, time.time()))
         said = Utterance(f"item-{uuids.uuid7()}", text, started_at=self.scribe.clock.now())
         self.scribe.write(lambda now: self.scribe.recorder.ai_turn(now, said))
+
+
+async def arrived(database: Database, *talks: Talk) -> None:
+    """Wait until Postgres has all turns of `talks` so far."""
+    counted = "SELECT count(*)::int AS turns FROM turns WHERE session_id = ANY(%(sessions)s)"
+    sessions, turns = [talk.session for talk in talks], sum(talk.turns for talk in talks)
+    await until(lambda: database.query(counted, {"sessions": sessions}) == [{"turns": turns}])
 
 
 async def wrong(
