@@ -23,9 +23,10 @@ from persistence import tombstones
 from persistence.database import connect, unavailable
 from persistence.events import EndReason
 from persistence.journal import Wakeups, is_locked, recover
+from persistence.journal.behind import Behind, behind
 from persistence.passages import AfterSession, Db, Outcome, write, write_singly
 from persistence.shipper_status import Lags, ShipperStatus
-from persistence.streams import Stream, Streams, Taken, lines_behind
+from persistence.streams import Stream, Streams, Taken
 
 log = structlog.get_logger("coach.shipper")
 
@@ -57,7 +58,7 @@ class Shipper:
         self._dsn = dsn
         self._after_session = after_session
         self._poll_seconds = poll_seconds
-        self._streams = Streams(folders, worker_id, _now())
+        self._streams = Streams(folders, worker_id)
         self._totals, self._lags, self._recovered = Outcome(), Lags(), 0
         self._connected = False
         self._last_error: str | None = None
@@ -131,24 +132,23 @@ class Shipper:
 
     def reassert(self, session_ids: Iterable[UUID] | None = None) -> None:
         """Say once more that sessions live, all of this worker's if None: its lease had lapsed."""
-        self._streams.reassert(set(session_ids) if session_ids is not None else None, _now())
+        self._streams.reassert(set(session_ids) if session_ids is not None else None)
         self._kick.set()
 
     def status(self) -> ShipperStatus:
         """Return how it stands; reads files."""
-        return self._status(self._streams.unshipped())
+        return self._status(behind(self._streams.folders, self._streams.positions()))
 
     async def observed(self) -> ShipperStatus:
         """Return the same as `status` without holding up the event loop."""
         folders, positions = self._streams.folders, self._streams.positions()
-        return self._status(await asyncio.to_thread(lines_behind, folders, positions))
+        return self._status(await asyncio.to_thread(behind, folders, positions))
 
-    def _status(self, unshipped: int) -> ShipperStatus:
-        since = self._streams.oldest_since()
+    def _status(self, left: Behind) -> ShipperStatus:
         return ShipperStatus(
             self._connected,
-            unshipped,
-            _now() - since if unshipped and since is not None else 0.0,
+            left.events,
+            0.0 if left.oldest_at is None else max(0.0, time.time() - left.oldest_at),
             self._totals.refused,
             self._totals.dropped,
             self._streams.damaged_bytes,
@@ -165,9 +165,9 @@ class Shipper:
         look_at = ping_at = dead_jobs_at = 0.0
         while not self._stopping:
             now = _now()
-            self._streams.wake(await wakeups.wait(0), now)
+            self._streams.wake(await wakeups.wait(0))
             if look_at <= now:
-                self._streams.scan(now)
+                self._streams.scan()
                 look_at = now + self._poll_seconds
             if dead_jobs_at <= now:
                 await self._end_dead_jobs()
@@ -196,7 +196,7 @@ class Shipper:
                 woken.cancel()
             await asyncio.gather(woken, kicked, return_exceptions=True)
         if not woken.cancelled():
-            self._streams.wake(woken.result(), _now())
+            self._streams.wake(woken.result())
         asked = self._kick.is_set()
         self._kick.clear()
         return asked
@@ -231,7 +231,7 @@ class Shipper:
             self._lags.note((r.event.at.timestamp() for r in taken.passage.records), now)
             if outcome.start_refused:
                 taken.stream.started = None
-            self._streams.done(taken, _now())
+            self._streams.done(taken)
         self._totals.refused += outcome.refused
         self._totals.dropped += outcome.dropped
         self._failures, self._last_error = 0, None
@@ -256,7 +256,7 @@ class Shipper:
 
     async def _left_by_the_dead(self) -> int:
         """End what dead jobs left unended; return how many events are to be shipped for it."""
-        self._streams.scan(_now())
+        self._streams.scan()
         await self._end_dead_jobs()
         return self._streams.unshipped()
 
@@ -265,7 +265,7 @@ class Shipper:
         async with self._ending:  # a lock that is taken to end a session looks like its job's
             for stream in self._streams:
                 if not stream.ended and not _job_runs(stream) and await self._end(stream):
-                    self._streams.wake([stream.session_id], _now())
+                    self._streams.wake([stream.session_id])
 
     async def _end(self, stream: Stream) -> bool:
         """Journal the end of a dead job's session; return whether it is this call that did.

@@ -43,7 +43,7 @@ class ShipperStatus:
     unshipped: int
     """Events on disk that are not in Postgres."""
     oldest_seconds: float
-    """How long the oldest known one of them has waited."""
+    """Since the oldest of them happened."""
     dead_letters: int
     """Events that Postgres refused since this shipper began."""
     dropped: int

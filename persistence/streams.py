@@ -1,14 +1,13 @@
 """Where the shipper is in each journal: what is read, what of it is committed, what is left.
 
 Nothing of this is stored: after a restart every file is read from its start, and gives the same
-rows. No clock is in here but the event loop's, to say how long something waits.
+rows. No clock is in here but the event loop's, to say when something is tried again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +17,13 @@ import structlog
 
 from persistence.events import Ended, Started, Turn
 from persistence.journal import Record, read, session_id_of
+from persistence.journal.behind import behind, journals_in
 from persistence.passages import Passage
 
 log = structlog.get_logger("coach.shipper")
 
 _LINE_EXTRA = len("xxxxxxxx ") + len("\n")
 """Bytes of a line that are not its payload."""
-_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -35,7 +34,6 @@ class Stream:
     session_id: UUID
     left_behind: bool
     """Whether it was there before this worker: its job is not one of ours."""
-    waiting_since: float
     offset: int = 0
     """Bytes whose events are committed."""
     first_at: datetime | None = None
@@ -74,56 +72,54 @@ class Taken:
 class Streams:
     """All journals of some folders, and which of them have something new."""
 
-    def __init__(self, folders: Sequence[Path], worker_id: UUID, now: float) -> None:
+    def __init__(self, folders: Sequence[Path], worker_id: UUID) -> None:
         self.folders = list(folders)
         self.damaged_bytes = 0
         self._worker_id = worker_id
         self._known: dict[UUID, Stream] = {}
         self._dirty: dict[UUID, None] = {}
-        self.scan(now, left_behind=True)
+        self.scan(left_behind=True)
 
     def __iter__(self) -> Iterator[Stream]:
         return iter(list(self._known.values()))
 
-    def scan(self, now: float, *, left_behind: bool = False) -> None:
+    def scan(self, *, left_behind: bool = False) -> None:
         """Look which journals came, grew and went."""
-        sizes = {path: size for folder in self.folders for path, size in _journals(folder)}
+        sizes = {path: size for folder in self.folders for path, size in journals_in(folder)}
         for path, size in sizes.items():
-            self._see(path, size, now, left_behind=left_behind)
+            self._see(path, size, left_behind=left_behind)
         for stream in self:
             if stream.path not in sizes:
                 self._forget(stream)
 
-    def _see(self, path: Path, size: int, now: float, *, left_behind: bool) -> None:
+    def _see(self, path: Path, size: int, *, left_behind: bool) -> None:
         try:
             session_id = session_id_of(path)
         except ValueError:
             return
         stream = self._known.get(session_id)
         if stream is None:
-            stream = Stream(path, session_id, left_behind, now)
+            stream = Stream(path, session_id, left_behind)
             self._known[session_id] = stream
         if stream.ended:
             self._delete(stream)
         elif size > stream.offset and session_id not in self._dirty:
-            stream.waiting_since = now
             self._dirty[session_id] = None
 
-    def wake(self, session_ids: Iterable[UUID], now: float) -> None:
+    def wake(self, session_ids: Iterable[UUID]) -> None:
         """Note that sessions have something new; one that is not known is looked for."""
         for session_id in session_ids:
             if session_id not in self._known:
-                self.scan(now)
+                self.scan()
             elif session_id not in self._dirty:
-                self._known[session_id].waiting_since = now
                 self._dirty[session_id] = None
 
-    def reassert(self, session_ids: Iterable[UUID] | None, now: float) -> None:
+    def reassert(self, session_ids: Iterable[UUID] | None) -> None:
         """Write the rows of sessions that have not ended once more; None for all."""
         for stream in self:
             if not stream.ended and (session_ids is None or stream.session_id in session_ids):
                 stream.write_session = True
-                self.wake([stream.session_id], now)
+                self.wake([stream.session_id])
 
     def take(self, limit: int, now: float) -> list[Taken]:
         """Return up to `limit` new records of sessions that may be tried; the longest waits first.
@@ -176,7 +172,7 @@ class Streams:
             damaged=bool(stream.damaged + damaged),
         )
 
-    def done(self, taken: Taken, now: float) -> None:
+    def done(self, taken: Taken) -> None:
         """Note that a passage is committed; delete the journal if that was all of an ended one."""
         stream = taken.stream
         stream.offset, stream.failures, stream.write_session = taken.offset, 0, False
@@ -188,7 +184,6 @@ class Streams:
             self._delete(stream)
         else:
             self._dirty[stream.session_id] = None  # there may be more: the next reading tells
-            stream.waiting_since = now
 
     def give_back(self, batch: Iterable[Taken]) -> None:
         """Note that passages were not tried, or not as such: they come again."""
@@ -237,44 +232,8 @@ class Streams:
 
     def unshipped(self) -> int:
         """Return how many events are not committed, by what is on disk now."""
-        return lines_behind(self.folders, self.positions())
+        return behind(self.folders, self.positions()).events
 
     def positions(self) -> dict[Path, int | None]:
         """Return up to where (bytes) each journal is committed; None for all of it."""
         return {stream.path: None if stream.ended else stream.offset for stream in self}
-
-    def oldest_since(self) -> float | None:
-        """Return since when the event that waits the longest does so; None if none is known."""
-        return min(
-            (self._known[s].waiting_since for s in self._dirty if s in self._known), default=None
-        )
-
-
-def lines_behind(folders: Iterable[Path], positions: Mapping[Path, int | None]) -> int:
-    """Return how many lines the journals in `folders` have behind `positions`; any thread may."""
-    return sum(
-        _lines_after(path, offset)
-        for folder in folders
-        for path, _ in _journals(folder)
-        if (offset := positions.get(path, 0)) is not None
-    )
-
-
-def _journals(folder: Path) -> list[tuple[Path, int]]:
-    """Return the journals in `folder` with their sizes in bytes."""
-    found = []
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(".journal"):
-                with contextlib.suppress(FileNotFoundError):  # this one is gone, the others are not
-                    found.append((Path(entry.path), entry.stat().st_size))
-    return found
-
-
-def _lines_after(path: Path, offset: int) -> int:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
-    except FileNotFoundError:
-        return 0

@@ -119,6 +119,7 @@ async def test_a_postgres_that_is_away_shows(tmp_path: Path) -> None:
         figures = await served.figures()
         journal.close(10)
     assert (figures["unshipped_events"], figures["shipper_connected"]) == (1, 0)
+    assert figures["oldest_unshipped_seconds"] > 3600, "it says of itself that it is of long ago"
     assert not {"lease_age_seconds", "dead_letters"} & figures.keys(), "not known is not zero"
 
 

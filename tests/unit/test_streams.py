@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 
-from persistence import streams as module
 from persistence.streams import Streams
 
 
@@ -29,6 +28,6 @@ def test_a_journal_that_goes_while_the_folder_is_read_hides_no_other(
         Path(listed[0].path).unlink(missing_ok=True)
         yield listed
 
-    monkeypatch.setattr(module.os, "scandir", late)
-    streams = Streams([tmp_path], uuid4(), 0.0)
+    monkeypatch.setattr(os, "scandir", late)
+    streams = Streams([tmp_path], uuid4())
     assert sorted(s.path for s in streams) == sorted(p for p in paths if p.exists())
