@@ -40,7 +40,8 @@ class Passage:
     """A stretch of one session's journal, and what is known of the session from before it."""
 
     session_id: UUID
-    worker_id: UUID
+    worker_id: UUID | None
+    """None where another agent reports the session."""
     first_at: datetime
     records: Sequence[Record]
     started: Started | None = None

@@ -78,7 +78,7 @@ def people_of(event: Event | None) -> set[str]:
 
 def session_row(
     session_id: UUID,
-    worker_id: UUID,
+    worker_id: UUID | None,
     started: Started | None,
     first_at: datetime,
     events: Iterable[Event],

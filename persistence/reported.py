@@ -1,0 +1,181 @@
+"""Sessions that other agents recorded, as they report them: the rows that a journal's would be.
+
+A session is reported, then what was said in it, in as many portions as its agent likes, and its end
+with the last of them. All of it may be reported again. A session of one of this installation's
+workers is written by its journal alone, and what was said in a session that has ended stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from persistence import passages, tombstones
+from persistence.events import (
+    Completeness,
+    Ended,
+    EndReason,
+    Event,
+    Receipt,
+    Started,
+    Turn,
+    transcript_sha256,
+)
+from persistence.journal import Record
+from persistence.passages import AfterSession, Passage
+
+Connection = AsyncConnection[Any]
+
+
+class Refusal(StrEnum):
+    """Why nothing was written."""
+
+    UNKNOWN = "there is no such session: it is to be reported first"
+    OF_A_WORKER = "that session is recorded by a worker of this installation"
+    ENDED = "that session has ended: what was said in it stands"
+    ERASED = "that session was erased, or the client whose it is"
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    at: datetime
+    reason: EndReason
+    turn_count: int | None = None
+    """How many turns the agent says there are: with another number the transcript is partial."""
+
+
+class Reported(NamedTuple):
+    turn_count: int
+    """Of the session, as it is stored now."""
+    added: int
+    dropped: int
+    """Turns of whom an erasure forbids."""
+    status: str
+
+
+class _Standing(NamedTuple):
+    worker_id: UUID | None
+    status: str
+
+
+async def session(
+    db: Connection, session_id: UUID, started: Started, after_session: AfterSession
+) -> Refusal | str:
+    """Write that a session has started; return its status, or why it was not written."""
+    async with db.transaction():
+        key = await tombstones.key(db)
+        if await _erased(db, key, session_id):
+            return Refusal.ERASED
+        found = await _standing(db, session_id)
+        if found is not None and found.worker_id is not None:
+            return Refusal.OF_A_WORKER
+        if found is not None and found.status != "active":
+            return found.status
+        begun = _passage(session_id, [started], started.at, started)
+        outcome = await passages.write(db, [begun], key, after_session)
+    return Refusal.ERASED if outcome.dropped else "active"
+
+
+async def transcript(
+    db: Connection,
+    session_id: UUID,
+    said: Sequence[Turn],
+    end: End | None,
+    after_session: AfterSession,
+) -> Refusal | Reported:
+    """Write turns of a session, none twice, and its end; return what there is then, or why not.
+
+    The item ids of `said` are distinct.
+    """
+    async with db.transaction():
+        key = await tombstones.key(db)
+        if await _erased(db, key, session_id):
+            return Refusal.ERASED
+        found = await _standing(db, session_id)
+        if found is None:
+            return Refusal.UNKNOWN
+        if found.worker_id is not None:
+            return Refusal.OF_A_WORKER
+        before = await _said(db, session_id)
+        dropped = 0
+        if found.status == "active":
+            dropped = await _write(db, key, session_id, said, end, after_session)
+        elif {turn.item_id for turn in said} - {item for _, item, *_ in before}:
+            return Refusal.ENDED
+        after = await _said(db, session_id)
+        now = await _standing(db, session_id)
+    return Reported(len(after), len(after) - len(before), dropped, (now or found).status)
+
+
+async def _erased(db: Connection, key: bytes, session_id: UUID) -> bool:
+    """Return whether the session was erased, and count that; before any row is locked."""
+    erased = await tombstones.standing(db, key, [session_id], [])
+    await tombstones.count(db, dict.fromkeys(erased.sessions.values(), 1))
+    return bool(erased.sessions)
+
+
+async def _standing(db: Connection, session_id: UUID) -> _Standing | None:
+    query = "SELECT worker_id, status FROM sessions WHERE id = %s FOR UPDATE"
+    row = await (await db.execute(query, [session_id])).fetchone()
+    return row and _Standing(*row)
+
+
+async def _said(
+    db: Connection, session_id: UUID
+) -> list[tuple[int, str, str, str | None, str, bool]]:
+    found = await db.execute(
+        "SELECT seq, item_id, role, speaker_identity, text, interrupted FROM turns"
+        " WHERE session_id = %s",
+        [session_id],
+    )
+    return await found.fetchall()
+
+
+async def _write(  # noqa: PLR0913, PLR0917 what is to be written, and how
+    db: Connection,
+    key: bytes,
+    session_id: UUID,
+    said: Sequence[Turn],
+    end: End | None,
+    after_session: AfterSession,
+) -> int:
+    """Write turns and end; return how many turns were dropped."""
+    dropped = 0
+    if said:
+        spoken = _passage(session_id, said, min(turn.started_at for turn in said))
+        dropped = (await passages.write(db, [spoken], key, after_session)).dropped
+    if end is not None:
+        ended = Ended(at=end.at, reason=end.reason, receipt=await _receipt(db, session_id, end))
+        last = _passage(session_id, [ended], end.at)
+        await passages.write(db, [last], key, after_session)
+    return dropped
+
+
+async def _receipt(db: Connection, session_id: UUID, end: End) -> Receipt:
+    """Return the receipt of what is stored, held against what the agent says of it."""
+    said = await _said(db, session_id)
+    whole = end.turn_count in (None, len(said))
+    return Receipt(
+        turn_count=len(said),
+        transcript_sha256=transcript_sha256(said),
+        completeness=Completeness.COMPLETE if whole else Completeness.PARTIAL,
+        reason=None if whole else f"{len(said)} of {end.turn_count} turns were reported",
+    )
+
+
+def _passage(
+    session_id: UUID, events: Sequence[Event], first_at: datetime, started: Started | None = None
+) -> Passage:
+    return Passage(
+        session_id,
+        None,
+        first_at,
+        [Record(event, event.model_dump_json().encode()) for event in events],
+        started,
+    )

@@ -1,0 +1,181 @@
+"""Sessions that other agents report: told any number of times they are there once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from serving import Api, add_session, add_user
+
+from persistence import tombstones
+from persistence.ids import new_id
+
+SESSIONS = "/api/internal/sessions"
+TOLD = {
+    "roomName": "call-7",
+    "clientIdentity": "client-ada",
+    "startedAt": "2026-11-20T09:00:00Z",
+    "pipeline": "phone",
+}
+
+
+def said(seq: int, **more: Any) -> dict[str, Any]:
+    return {
+        "itemId": f"item-{seq}",
+        "seq": seq,
+        "speakerRole": "client",
+        "speakerIdentity": "client-ada",
+        "content": f"Said as number {seq}.",
+        "timestamp": f"2026-11-20T09:00:{seq:02}Z",
+        "endTime": f"2026-11-20T09:00:{seq:02}.500Z",
+        **more,
+    }
+
+
+def end(**more: Any) -> dict[str, Any]:
+    return {"at": "2026-11-20T09:30:00Z", "reason": "client_left", **more}
+
+
+async def started(api: Api, key: str, **more: Any) -> str:
+    answer = await api.post(SESSIONS, key, {**TOLD, **more})
+    assert answer.status_code == 201, answer.text
+    session_id: str = answer.json()["sessionId"]
+    return session_id
+
+
+async def tell(api: Api, key: str, session: str, **body: Any) -> Any:
+    return await api.post(f"{SESSIONS}/{session}/transcript", key, body)
+
+
+async def count(api: Api, query: str) -> int:
+    row = await (await api.db.execute(query.encode())).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_a_reported_session_is_read_as_any_other_and_its_jobs_are_deferred(api: Api) -> None:
+    ada = await add_user(api.db, "client-ada", display_name="Ada")
+    internal, admin = await api.key("internal"), await api.key("admin")
+    session = await started(api, internal)
+    assert UUID(session).version == 7
+    turns = [said(n, speakerRole="client" if n % 2 else "assistant") for n in range(1, 7)]
+    answer = await tell(api, internal, session, turns=turns, ended=end(turnCount=6))
+    assert (answer.status_code, answer.json()) == (
+        201,
+        {
+            "sessionId": session,
+            "status": "completed",
+            "turnCount": 6,
+            "added": 6,
+            "dropped": 0,
+        },
+    )
+    shown = (await api.get(f"/api/admin/transcripts/{session}", admin)).json()
+    assert (shown["clientId"], shown["clientName"], shown["durationMinutes"]) == (
+        str(ada),
+        "Ada",
+        30,
+    )
+    assert [(m["speakerRole"], m["content"]) for m in shown["messages"][:2]] == [
+        ("client", "Said as number 1."),
+        ("ai", "Said as number 2."),
+    ]
+    assert shown["completeness"] == "complete"
+    assert shown["receipt"]["kept"]
+    jobs = "SELECT count(*) FROM procrastinate_jobs WHERE args ->> 'session_id' = '{}'"
+    assert await count(api, jobs.format(session)) == 1
+
+
+async def test_what_is_told_twice_and_at_once_is_there_once(api: Api) -> None:
+    key = await api.key("internal")
+    ids = await asyncio.gather(*(started(api, key) for _ in range(5)))
+    assert len(set(ids)) == 1
+    session = ids[0]
+    portions = [{"turns": [said(1), said(2)]}, {"turns": [said(2), said(3)]}] * 3
+    answers = await asyncio.gather(*(tell(api, key, session, **p) for p in portions))
+    assert {answer.status_code for answer in answers} == {201}
+    assert sum(answer.json()["added"] for answer in answers) == 3
+    for _ in range(2):
+        answer = await tell(api, key, session, turns=[said(3)], ended=end())
+        assert answer.json()["status"] == "completed"
+    assert await started(api, key) == session, "told again after its end it has still ended"
+    assert await count(api, "SELECT count(*) FROM turns") == 3
+    assert await count(api, "SELECT count(*) FROM sessions WHERE status = 'completed'") == 1
+
+
+async def test_what_was_said_stands_after_the_end(api: Api) -> None:
+    key = await api.key("internal")
+    session = await started(api, key)
+    await tell(api, key, session, turns=[said(1)], ended=end())
+    assert (await tell(api, key, session, turns=[said(2)])).status_code == 409
+    again = await tell(api, key, session, turns=[said(1, content="Never said.")])
+    assert again.status_code == 201
+    assert await count(api, "SELECT count(*) FROM turns WHERE text = 'Said as number 1.'") == 1
+
+
+async def test_a_transcript_that_lacks_turns_is_partial(api: Api) -> None:
+    key = await api.key("internal")
+    session = await started(api, key)
+    await tell(api, key, session, turns=[said(1)], ended=end(turnCount=2))
+    shown = (await api.get(f"/api/admin/transcripts/{session}", await api.key("admin"))).json()
+    assert shown["completeness"] == "partial"
+    assert shown["receipt"]["reason"] == "1 of 2 turns were reported"
+
+
+async def test_a_session_of_a_worker_is_written_by_its_journal_alone(api: Api) -> None:
+    key = await api.key("internal")
+    own = str(await add_session(api.db, status="active", worker_id=new_id()))
+    assert (await api.post(SESSIONS, key, {**TOLD, "id": own})).status_code == 409
+    assert (await tell(api, key, own, turns=[said(1)], ended=end())).status_code == 409
+    assert await count(api, "SELECT count(*) FROM turns") == 0
+    assert await count(api, "SELECT count(*) FROM sessions WHERE status = 'active'") == 1
+
+
+async def test_turns_of_a_session_that_nobody_reported_are_not_taken(api: Api) -> None:
+    key = await api.key("internal")
+    assert (await tell(api, key, str(uuid4()), turns=[said(1)])).status_code == 404
+    assert await count(api, "SELECT count(*) FROM sessions") == 0
+
+
+async def test_what_was_erased_does_not_come_back(api: Api) -> None:
+    """A session, a client whose session it is, and a person who speaks in another's."""
+    key = await api.key("internal")
+    session = await started(api, key)
+    await tombstones.add_session(api.db, UUID(session))
+    await api.db.execute("DELETE FROM sessions")
+    assert (await api.post(SESSIONS, key, TOLD)).status_code == 409
+    assert (await tell(api, key, session, turns=[said(1)])).status_code == 409
+    await tombstones.add_identity(api.db, "client-eve")
+    eves = await api.post(SESSIONS, key, {**TOLD, "roomName": "r", "clientIdentity": "client-eve"})
+    assert eves.status_code == 409
+    assert await count(api, "SELECT count(*) FROM sessions") == 0
+    other = await started(api, key, roomName="other")
+    turns = [said(1), said(2, speakerIdentity="client-eve")]
+    answer = (await tell(api, key, other, turns=turns, ended=end())).json()
+    assert (answer["added"], answer["dropped"], answer["turnCount"]) == (1, 1, 1)
+    assert await count(api, "SELECT sum(dropped) FROM tombstones") == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"turns": [said(1, content="  ")]},
+        {"turns": [said(1, content="a\x00b")]},
+        {"turns": [said(0)]},
+        {"turns": [said(1, speakerRole="nobody")]},
+        {"turns": [said(1, confidence=1.5)]},
+        {"turns": [said(1, timestamp="2999-01-01T00:00:00Z")]},
+        {"turns": [said(1, metrics={"a": "b"})]},
+        {"turns": [said(1), said(1)]},
+        {"ended": end(reason="bored")},
+    ],
+)
+async def test_a_transcript_that_is_none_is_refused_whole(api: Api, body: dict[str, Any]) -> None:
+    key = await api.key("internal")
+    session = await started(api, key)
+    answer = await tell(api, key, session, **body)
+    assert answer.status_code == 400
+    assert set(answer.json()) == {"error", "details"}
+    assert await count(api, "SELECT count(*) FROM turns") == 0
