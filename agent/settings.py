@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     # the API
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=MAX_PORT)
+    api_public_url: str | None = None
+    """Where browsers reach it, as links that it gives name it; else by the request, if it came to
+    this machine itself or to one of `api_origins`."""
     api_key_requests_per_minute: int = Field(default=600, ge=1)
     api_address_requests_per_minute: int = Field(default=1200, ge=1)
     api_origins: str = ""
@@ -195,9 +198,9 @@ class Settings(BaseSettings):
     def _websocket_url(cls, value: str | None) -> str | None:
         return _checked_url(value, {"ws", "wss", "http", "https"})
 
-    @field_validator("deepgram_base_url", "openai_base_url")
+    @field_validator("deepgram_base_url", "openai_base_url", "api_public_url")
     @classmethod
-    def _http_url(cls, value: str) -> str | None:
+    def _http_url(cls, value: str | None) -> str | None:
         return _checked_url(value, {"http", "https"})
 
     @field_validator("api_origins")

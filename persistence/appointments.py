@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
@@ -10,11 +10,16 @@ from psycopg import AsyncConnection
 Connection = AsyncConnection[Any]
 
 
-async def room_for_update(db: Connection, appointment_id: UUID) -> tuple[str | None] | None:
-    """Return `(room_name,)` of the appointment and keep others off it; None if there is none."""
-    query = "SELECT room_name FROM appointments WHERE id = %s FOR UPDATE"
-    row: tuple[str | None] | None = await (await db.execute(query, (appointment_id,))).fetchone()
-    return row
+class Appointment(NamedTuple):
+    room_name: str | None
+    coach_id: UUID | None
+
+
+async def for_update(db: Connection, appointment_id: UUID) -> Appointment | None:
+    """Return the appointment and keep others off it; None if there is none."""
+    query = "SELECT room_name, coach_id FROM appointments WHERE id = %s FOR UPDATE"
+    row = await (await db.execute(query, (appointment_id,))).fetchone()
+    return row and Appointment(*row)
 
 
 async def link_room(db: Connection, appointment_id: UUID, room_name: str) -> bool:

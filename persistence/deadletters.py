@@ -11,7 +11,7 @@ import psycopg
 from psycopg import AsyncConnection
 from pydantic import ValidationError
 
-from persistence import rows, sessions, tombstones
+from persistence import rows, search, sessions, tombstones
 from persistence.database import constraint_of
 from persistence.events import EVENTS, Started
 from persistence.passages import AfterSession, defer, refused_as_data, write_event
@@ -105,6 +105,7 @@ async def _put_through(
         await sessions.upsert(db, [row])
     else:
         await write_event(db, letter.session_id, event)
+        await search.forget(db, letter.session_id)
     await db.execute("DELETE FROM dead_letters WHERE id = %s", [letter.id])
     if await sessions.made_whole(db, letter.session_id, rows.DEAD_LETTERS):
         await defer(db, [letter.session_id], after_session)

@@ -100,10 +100,13 @@ async def find(db: Connection, key: str) -> Key | None:
 
 
 async def note_use(db: Connection, key_id: UUID) -> None:
-    """Note that the key was used, unless that was noted within the last minute."""
+    """Note that the key was used, and its user active, unless that was within the last minute."""
     query = """
-        UPDATE api_keys SET last_used_at = now() WHERE id = %s
-          AND (last_used_at IS NULL OR last_used_at < now() - %s * interval '1 second')
+        WITH used AS (
+            UPDATE api_keys SET last_used_at = now() WHERE id = %s
+              AND (last_used_at IS NULL OR last_used_at < now() - %s * interval '1 second')
+            RETURNING user_id)
+        UPDATE users u SET last_active_at = now() FROM used WHERE u.id = used.user_id
     """
     await db.execute(query, (key_id, TOUCH_SECONDS))
 

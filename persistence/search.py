@@ -89,6 +89,11 @@ async def gather(db: Connection, *, limit: int = SESSIONS_A_ROUND) -> int:
     return (await db.execute(_GATHER, [limit])).rowcount
 
 
+async def forget(db: Connection, session_id: UUID) -> None:
+    """Have the words of a session gathered anew: its turns are others now."""
+    await db.execute("UPDATE sessions SET is_indexed = false WHERE id = %s", [session_id])
+
+
 async def hits(db: Connection, sessions: Sequence[UUID], text: str) -> dict[UUID, list[Hit]]:
     """Return where words of `text` are in `sessions`: of each the first 20 messages."""
     row = await (await db.execute(_LEXEMES, [text])).fetchone()

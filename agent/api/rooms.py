@@ -1,13 +1,16 @@
 """Rooms with a coach in them: made in LiveKit with the agent dispatched by their configuration.
 
 Making a room that is there gives that room: LiveKit applies a configuration once, so asking twice
-dispatches once. An appointment's room is the one that it was given first.
+dispatches once. An appointment's room is the one that it was given first: it keeps that where
+LiveKit cannot be reached, and asking again makes it.
 """
 
 from __future__ import annotations
 
 import secrets
 from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -19,8 +22,11 @@ from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
 from agent.api.resources import Connection, Resources, The, connection, livekit_answers
 from agent.api.shapes import Name, Shape, example
+from agent.settings import Settings, listed
 from agent.tickets import room_configuration
 from persistence import appointments
+from persistence.appointments import Appointment
+from persistence.keys import Key
 
 router = APIRouter(prefix="/api/rooms", tags=["rooms"])
 
@@ -65,37 +71,55 @@ class MadeRoom(Shape):
     model_config = example(_MADE)
 
 
-@router.post(
-    "/create",
-    dependencies=[Depends(needs(Scope.ADMIN, Scope.COACH, Scope.INTERNAL))],
-    responses=documented(400, 401, 403, 404, 409, 413, 503),
-)
-async def create_room(request: Request, resources: The, wanted: WantedRoom) -> MadeRoom:
-    """Make a room with the agent dispatched to it; asking again for the same is harmless."""
-    name = wanted.room_name or f"room-{secrets.token_hex(8)}"
-    if wanted.appointment_id is None:
-        sid = await _make(resources, name)
-    else:
+@router.post("/create", responses=documented(400, 401, 403, 404, 409, 413, 503))
+async def create_room(
+    request: Request,
+    resources: The,
+    caller: Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.INTERNAL))],
+    wanted: WantedRoom,
+) -> MadeRoom:
+    """Make a room with the agent dispatched to it; asking again for the same is harmless.
+
+    A coach's appointments are their own, and a key that has some rooms makes no others.
+    """
+    name = wanted.room_name or _made_up(caller)
+    if wanted.appointment_id is not None:
         async with connection(resources) as db, db.transaction():
-            name = await _appointed(db, wanted.appointment_id, wanted.room_name, name)
-            sid = await _make(resources, name)  # without it, the link is undone
-    return MadeRoom(
-        success=True, data=Room(room_id=name, room_sid=sid, join_urls=_join_urls(request, name))
-    )
+            name = await _appointed(db, caller, wanted.appointment_id, wanted.room_name, name)
+    if caller.rooms is not None and name not in caller.rooms:
+        raise ApiError(HTTPStatus.FORBIDDEN, "this key does not have that room")
+    sid = await _make(resources, name)
+    urls = _join_urls(_base_url(request, resources.settings), name)
+    return MadeRoom(success=True, data=Room(room_id=name, room_sid=sid, join_urls=urls))
 
 
-async def _appointed(db: Connection, appointment: UUID, asked: str | None, name: str) -> str:
+def _made_up(caller: Key) -> str:
+    """Return the only room of a key that has one, else a name that nobody guesses."""
+    only = caller.rooms if caller.rooms and len(caller.rooms) == 1 else None
+    return only[0] if only else f"room-{secrets.token_hex(8)}"
+
+
+async def _appointed(
+    db: Connection, caller: Key, appointment: UUID, asked: str | None, name: str
+) -> str:
     """Return the appointment's room: the one it has, else `name`, which is linked to it."""
-    found = await appointments.room_for_update(db, appointment)
-    if found is None:
+    found = await appointments.for_update(db, appointment)
+    if found is None or not _may_hold(caller, found):
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such appointment")
-    if found[0] is not None and asked in (None, found[0]):
-        return found[0]
-    if found[0] is not None:
+    if found.room_name is not None and asked in {None, found.room_name}:
+        return found.room_name
+    if found.room_name is not None:
         raise ApiError(HTTPStatus.CONFLICT, "that appointment has another room")
     if not await appointments.link_room(db, appointment, name):
         raise ApiError(HTTPStatus.CONFLICT, "that room belongs to another appointment")
     return name
+
+
+def _may_hold(caller: Key, appointment: Appointment) -> bool:
+    """Return whether the appointment is the caller's, or the caller is more than a coach."""
+    if {Scope.ADMIN, Scope.INTERNAL} & set(caller.scopes):
+        return True
+    return caller.user_id is not None and appointment.coach_id == caller.user_id
 
 
 async def _make(resources: Resources, name: str) -> str:
@@ -110,9 +134,32 @@ async def _make(resources: Resources, name: str) -> str:
         return (await resources.livekit.room.create_room(wanted)).sid
 
 
-def _join_urls(request: Request, name: str) -> JoinUrls:
+def _base_url(request: Request, settings: Settings) -> str:
+    """Return where people reach this API: the setting, else the request's own address.
+
+    What a request says of it (its Host) is believed of this machine and of known sites alone: links
+    go to other people.
+    """
+    if settings.api_public_url:
+        return settings.api_public_url.rstrip("/") + "/"
+    said = request.base_url
+    origin = f"{said.scheme}://{said.netloc}"
+    if _is_here(said.hostname or "") or origin in listed(settings.api_origins):
+        return f"{origin}/"
+    host, port = request.scope.get("server") or (settings.api_host, settings.api_port)
+    shown = f"[{host}]" if ":" in str(host) else host
+    return f"{said.scheme}://{shown}:{port}/"
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _join_urls(base: str, name: str) -> JoinUrls:
     urls = {
-        role: f"{request.base_url}?{urlencode({'room': name, 'role': role})}"
-        for role in ("client", "coach")
+        role: f"{base}?{urlencode({'room': name, 'role': role})}" for role in ("client", "coach")
     }
     return JoinUrls(**urls)

@@ -199,3 +199,11 @@ async def test_workers_and_jobs_are_listed_as_they_are(api: Api, admin: str) -> 
     assert (found["worker one"]["memory"], found["worker one"]["cpu"]) == (1000, 12.5)
     assert found["worker three"]["memory"] is None
     assert set(own) == {"name", "pm_id", "status", "memory", "cpu", "uptime"}
+
+
+async def test_a_call_with_a_key_shows_its_user_active(api: Api, admin: str) -> None:
+    ada = await add_user(api.db, "client-ada")
+    await add_user(api.db, "client-bob")
+    await api.get("/api/me", await api.key("client", identity="client-ada"))
+    found = await api.db.execute("SELECT id FROM users WHERE last_active_at IS NOT NULL")
+    assert await found.fetchall() == [(ada,)]

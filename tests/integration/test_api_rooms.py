@@ -73,13 +73,42 @@ async def test_a_room_is_made_with_one_dispatch_however_often_it_is_asked_for(
     assert await dispatches(server, room) == [AGENT]
 
 
-async def test_join_urls_name_room_and_role(live: Api) -> None:
-    answer = await live.post(CREATE, await live.key("coach"), {"roomName": "a room & more"})
+async def join_url(api: Api, host: str) -> str:
+    headers = {"X-API-Key": await api.key("coach"), "Host": host}
+    answer = await api.http.post(CREATE, headers=headers, json={"roomName": "a room & more"})
+    assert answer.status_code == 200, answer.text
     urls = answer.json()["data"]["joinUrls"]
     for role in ("client", "coach"):
-        parts = urlsplit(urls[role])
-        assert (parts.scheme, parts.netloc) == ("http", "coach.test")
-        assert parse_qs(parts.query) == {"room": ["a room & more"], "role": [role]}
+        query = parse_qs(urlsplit(urls[role]).query)
+        assert query == {"room": ["a room & more"], "role": [role]}
+    return str(urls["client"]).partition("?")[0]
+
+
+async def test_join_urls_name_where_people_reach_the_api(
+    database_url: str, livekit: LiveKitServer
+) -> None:
+    public = settings(database_url, livekit, api_public_url="https://coach.example/app/")
+    async with serving(public) as api:
+        assert await join_url(api, "evil.example") == "https://coach.example/app/"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "a b:x"])
+async def test_join_urls_do_not_name_a_host_that_a_request_made_up(
+    database_url: str, livekit: LiveKitServer, host: str
+) -> None:
+    async with serving(settings(database_url, livekit)) as api:
+        url = await join_url(api, host)
+        assert not host or host not in url.replace("[::1]", "")
+        assert urlsplit(url).scheme == "http"
+
+
+async def test_join_urls_name_this_machine_and_known_sites_as_they_were_asked(
+    database_url: str, livekit: LiveKitServer
+) -> None:
+    known = settings(database_url, livekit, api_origins="http://coach.example")
+    async with serving(known) as api:
+        for host in ("127.0.0.1:8000", "localhost:8000", "[::1]:8000", "coach.example"):
+            assert await join_url(api, host) == f"http://{host}/"
 
 
 async def test_a_room_without_a_name_gets_one_that_nobody_guesses(live: Api) -> None:
@@ -119,7 +148,8 @@ async def test_an_unknown_appointment_is_404_and_makes_no_room(
     assert not (await server.room.list_rooms(ListRoomsRequest(names=[room]))).rooms
 
 
-async def test_without_livekit_a_room_is_503_and_the_appointment_stays_as_it_was(api: Api) -> None:
+async def test_without_livekit_a_room_is_503_and_its_appointment_keeps_it(api: Api) -> None:
+    """Asking again makes the room that it has; no connection waits for LiveKit meanwhile."""
     meeting = await appointment(api)
     answer = await api.post(CREATE, await api.key("admin"), {"appointmentId": meeting})
     assert answer.status_code == 503
@@ -127,7 +157,44 @@ async def test_without_livekit_a_room_is_503_and_the_appointment_stays_as_it_was
         "error": "service unavailable",
         "details": "LiveKit cannot be reached",
     }
-    assert await room_of(api, meeting) is None
+    room = await room_of(api, meeting)
+    assert room is not None
+    again = {"appointmentId": meeting, "roomName": room}
+    assert (await api.post(CREATE, await api.key("admin"), again)).status_code == 503
+
+
+async def test_while_livekit_is_slow_no_connection_to_postgres_waits_for_it(
+    live: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources, idle = live.app.state.resources, []
+
+    async def create_room(*_: Any) -> Any:
+        idle.append(resources.pool.get_stats()["pool_available"])
+        return livekit_api.Room(sid="RM_1")
+
+    key, meeting = await live.key("admin"), await appointment(live)
+    monkeypatch.setattr(resources.livekit.room, "create_room", create_room)
+    await live.post(CREATE, key, {"appointmentId": meeting})
+    assert idle == [resources.pool.get_stats()["pool_size"]]
+
+
+async def test_a_coach_holds_their_own_appointments_and_nobody_elses(live: Api) -> None:
+    carl = await add_user(live.db, "coach-carl", role="coach")
+    own, others = await appointment(live), await appointment(live)
+    await live.db.execute("UPDATE appointments SET coach_id = %s WHERE id = %s", [carl, own])
+    key = await live.key("coach", identity="coach-carl")
+    answers = [
+        await live.post(CREATE, key, {"appointmentId": meeting}) for meeting in (own, others)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 404]
+    assert await room_of(live, others) is None
+
+
+async def test_a_key_that_has_rooms_makes_those_and_no_others(live: Api) -> None:
+    room = a_room()
+    key = await live.key("coach", identity="coach-carl", rooms=[room])
+    assert (await live.post(CREATE, key, {})).json()["data"]["roomId"] == room
+    assert (await live.post(CREATE, key, {"roomName": a_room()})).status_code == 403
 
 
 async def test_a_client_makes_no_rooms(live: Api) -> None:

@@ -21,7 +21,7 @@ from shipping import (
     turn,
 )
 
-from persistence import database, deadletters, tombstones
+from persistence import database, deadletters, search, tombstones
 from persistence.deadletters import Retried
 from persistence.events import Event
 
@@ -147,3 +147,20 @@ async def test_only_refused_data_is_counted_as_refused(database_url: str, tmp_pa
         with pytest.raises(Exception, match="read-only"):
             await deadletters.retry(db, nothing)
     assert [letter["attempts"] for letter in stored(database_url, "dead_letters")] == [1]
+
+
+async def test_what_a_dead_letter_said_is_found_once_it_is_stored(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Although the session's words had been gathered before."""
+    session_id = uuid4()
+    journal(tmp_path, with_poison(session_id), session_id)
+    await ship(database_url, tmp_path)
+    async with await database.connect(database_url, "test") as db:
+        assert await search.gather(db) == 1
+        allow(database_url)
+        await deadletters.retry(db, nothing)
+        query, said = search.MATCHING, {"text": "number 2"}
+        assert await (await db.execute(query, said)).fetchall() == [(session_id,)]
+        assert await search.gather(db) == 1
+        assert await (await db.execute(query, said)).fetchall() == [(session_id,)]
