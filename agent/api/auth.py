@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from enum import StrEnum
 from http import HTTPStatus
@@ -20,7 +20,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from agent.api.errors import ApiError
-from agent.api.resources import Resources, The, connection
+from agent.api.resources import Connection, Resources, The, connection
 from persistence import keys
 from persistence.errors import DatabaseUnavailableError
 from persistence.keys import Key
@@ -155,3 +155,18 @@ def needs(*scopes: Scope) -> Callable[..., Awaitable[Key]]:
         return caller
 
     return allowed
+
+
+async def _connection(
+    resources: The, _: Annotated[Key, Depends(_caller)]
+) -> AsyncIterator[Connection]:
+    async with connection(resources) as db:
+        yield db
+
+
+Db = Annotated[Connection, Depends(_connection, scope="function")]
+"""A connection for a route: taken once its caller is known, given back before the answer is sent.
+
+Looking a caller up takes one too. Routes that held another meanwhile would wait for each other
+until none is left, and those who read their answers slowly would keep theirs from everybody.
+"""

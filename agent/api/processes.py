@@ -10,9 +10,9 @@ import psutil
 from fastapi import APIRouter, Depends
 from pydantic import Field, JsonValue
 
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import documented
-from agent.api.resources import Db, The
+from agent.api.resources import The
 from agent.api.shapes import Shape, example
 from persistence import processes
 

@@ -9,9 +9,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import ApiError, documented
-from agent.api.resources import Db
 from agent.api.shapes import Shape, example, storable
 from persistence import ratings, transcripts
 from persistence.keys import Key

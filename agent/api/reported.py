@@ -10,9 +10,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import ApiError, documented
-from agent.api.resources import Db
 from agent.api.shapes import (
     GivenTime,
     Name,

@@ -100,11 +100,3 @@ async def _resources(request: Request) -> Resources:
 
 
 The = Annotated[Resources, Depends(_resources)]
-
-
-async def _connection(resources: The) -> AsyncIterator[Connection]:
-    async with connection(resources) as db:
-        yield db
-
-
-Db = Annotated[Connection, Depends(_connection)]

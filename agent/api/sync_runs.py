@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator, Field, JsonValue
 
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import documented
-from agent.api.resources import Db
 from agent.api.shapes import GivenTime, QueryText, Shape, example, of_the_past
 from persistence import sync_runs
 from persistence.sync_runs import SyncRun

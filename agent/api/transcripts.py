@@ -15,12 +15,12 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from agent.api import messages, paging, unchanged
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import ApiError, documented
 from agent.api.exports import EXPORTS, as_json
 from agent.api.messages import Transcript
 from agent.api.paging import Paged
-from agent.api.resources import Connection, Db
+from agent.api.resources import Connection
 from agent.api.shapes import Completeness, GivenTime, QueryText, SessionStatus
 from persistence import ratings, reads, search, transcripts
 from persistence.keys import Key

@@ -9,10 +9,9 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field, JsonValue
 
 from agent.api import paging
-from agent.api.auth import Scope, needs
+from agent.api.auth import Db, Scope, needs
 from agent.api.errors import documented
 from agent.api.paging import Paged
-from agent.api.resources import Db
 from agent.api.shapes import Shape, Time, example
 from persistence import transcripts, users
 from persistence.paging import Position
