@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -24,51 +25,68 @@ Connection = AsyncConnection[Any]
 
 SESSIONS_A_ROUND = 500
 HITS_A_SESSION = 20
+PLACES_A_HIT = 100
+WORDS_OF = 100_000
+"""Characters of a turn, or of a line, in which words are looked for: Postgres refuses more than
+1 MiB of them at once, and a character may be four bytes, in a word and in parts of it."""
+WORDS_BYTES = 1_000_000
+"""Of a session's words, how many are kept: what is beyond 1 MiB, Postgres stores wrongly."""
 
-MATCHING = """
+
+def _said(text: str) -> str:
+    """Return SQL for the words of one turn, or of one line."""
+    return f"to_tsvector('simple', left({text}, {WORDS_OF}))"
+
+
+MATCHING = f"""
     SELECT session_id FROM session_search
     WHERE words @@ plainto_tsquery('simple', %(text)s)
     UNION ALL
-    SELECT id FROM (
-        SELECT s.id, concat_ws(' ', s.legacy_transcript,
-            (SELECT string_agg(t.text, ' ') FROM turns t WHERE t.session_id = s.id)) AS said
-        FROM sessions s WHERE NOT s.is_indexed) AS fresh
-    WHERE to_tsvector('simple', left(said, 500000)) @@ plainto_tsquery('simple', %(text)s)
-"""
+    SELECT s.id FROM sessions s, tsvector_to_array(to_tsvector('simple', %(text)s)) AS wanted
+    WHERE NOT s.is_indexed AND wanted <> '{{}}' AND NOT EXISTS (
+        SELECT FROM unnest(wanted) AS word
+        WHERE NOT EXISTS (SELECT FROM turns t WHERE t.session_id = s.id
+                AND word = ANY(tsvector_to_array({_said("t.text")})))
+          AND NOT EXISTS (SELECT FROM unnest(string_to_array(s.legacy_transcript, E'\\n')) AS line
+                WHERE word = ANY(tsvector_to_array({_said("line")}))))
+"""  # noqa: S608 - constants
 """Selects the ids of sessions in which all words of the parameter `text` were said."""
 
-_GATHER = """
+_GATHER = f"""
 WITH due AS (
     SELECT id, legacy_transcript FROM sessions
     WHERE NOT is_indexed AND status <> 'active'
     ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
 ), spoken AS (
     SELECT due.id, word.lexeme FROM due
-    JOIN turns t ON t.session_id = due.id, unnest(to_tsvector('simple', t.text)) AS word
+    JOIN turns t ON t.session_id = due.id, unnest({_said("t.text")}) AS word
     UNION
-    SELECT due.id, word.lexeme FROM due, unnest(
-        to_tsvector('simple', left(due.legacy_transcript, 500000))) AS word
+    SELECT due.id, word.lexeme FROM due, unnest(string_to_array(due.legacy_transcript, E'\\n'))
+        AS line, unnest({_said("line")}) AS word
+), measured AS (
+    SELECT id, lexeme, sum(octet_length(lexeme)) OVER (PARTITION BY id ORDER BY lexeme) AS bytes
+    FROM spoken
 ), gathered AS (
     INSERT INTO session_search (session_id, words)
     SELECT due.id, array_to_tsvector(
-        array_remove(COALESCE(array_agg(DISTINCT spoken.lexeme), '{}'), NULL))
-    FROM due LEFT JOIN spoken ON spoken.id = due.id GROUP BY due.id
+        COALESCE(array_agg(lexeme) FILTER (WHERE bytes <= {WORDS_BYTES}), '{{}}'))
+    FROM due LEFT JOIN measured ON measured.id = due.id GROUP BY due.id
     ON CONFLICT (session_id) DO UPDATE SET words = EXCLUDED.words
 )
 UPDATE sessions s SET is_indexed = true FROM due WHERE s.id = due.id
-"""
+"""  # noqa: S608 - constants
 
 _LEXEMES = "SELECT tsvector_to_array(to_tsvector('simple', %s))"
 
-_TURNS = """
+_TURNS = f"""
 SELECT session_id, id, text FROM (
     SELECT t.session_id, t.id, t.text, t.started_at, t.seq,
            row_number() OVER (PARTITION BY t.session_id ORDER BY t.started_at, t.seq) AS place
     FROM turns t
     WHERE t.session_id = ANY(%(sessions)s)
-      AND tsvector_to_array(to_tsvector('simple', t.text)) && %(words)s::text[]) AS found
+      AND tsvector_to_array({_said("t.text")}) && %(words)s::text[]) AS found
 WHERE place <= %(most)s ORDER BY session_id, started_at, seq
-"""
+"""  # noqa: S608 - constants
 
 _LEGACY = """
 SELECT id, legacy_transcript FROM sessions
@@ -119,13 +137,16 @@ def _legacy_hits(session_id: UUID, transcript: str, words: list[str]) -> list[Hi
 
 
 def places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Return where one of `words` stands in `text` as a word, in any case, in order."""
+    """Return where one of `words` stands in `text` as a word, in any case: the first 100 places."""
     longest_first = sorted(map(re.escape, words), key=len, reverse=True)
     pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
-    return [
-        (_utf16(text[: match.start()]), _utf16(text[: match.end()]))
-        for match in pattern.finditer(text)
-    ]
+    found: list[tuple[int, int]] = []
+    counted = units = 0
+    for match in islice(pattern.finditer(text), PLACES_A_HIT):
+        start = units + _utf16(text[counted : match.start()])
+        counted, units = match.end(), start + _utf16(match[0])
+        found.append((start, units))
+    return found
 
 
 def _utf16(text: str) -> int:

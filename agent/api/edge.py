@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 import uuid
-from http import HTTPStatus
+from http import HTTPMethod, HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.api import errors
-from agent.api.measures import Measures
+from agent.api.measures import UNKNOWN, Measures
 from agent.api.shapes import MAX_BODY_BYTES
 
 log = structlog.get_logger("coach.api")
@@ -116,13 +116,19 @@ class _Exchange:
         await self._send(message)
 
     @property
+    def method(self) -> str:
+        """The method, if it is one of HTTP's: any other is the caller's own word."""
+        method: str = self._scope["method"]
+        return method if method in HTTPMethod.__members__ else UNKNOWN
+
+    @property
     def route(self) -> str | None:
         return getattr(self._scope.get("route"), "path", None)
 
     def log(self) -> None:
         log.info(
             "request",
-            method=self._scope["method"],
+            method=self.method,
             route=self.route,
             status=self.status,
             milliseconds=round((time.monotonic() - self._began) * 1000, 1),
@@ -130,7 +136,7 @@ class _Exchange:
 
     def measure(self, measures: Measures) -> None:
         seconds = None if self._streams else time.monotonic() - self._began
-        measures.answered(self._scope["method"], self.route, self.status, seconds)
+        measures.answered(self.method, self.route, self.status, seconds)
 
 
 async def _whole_body(scope: Scope, receive: Receive) -> bytes | None:

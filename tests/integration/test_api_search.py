@@ -91,3 +91,21 @@ async def test_a_session_without_words_is_gathered_once_too(api: Api) -> None:
     await add_session(api.db)
     assert await search.gather(api.db) == 1
     assert await search.gather(api.db) == 0
+
+
+async def test_a_session_of_more_words_than_postgres_takes_at_once_spoils_no_search(
+    api: Api, admin: str
+) -> None:
+    many = [" ".join(f"{turn}w{word:06}" for word in range(14_000)) for turn in range(12)]
+    endless = "client: " + " ".join(f"線{word:06}線" for word in range(60_000))
+    large = await said(api, "x" * 5000, many[0] * 3, *many, legacy_transcript=endless)
+    heron = await said(api, "a heron")
+    for _ in range(2):
+        assert set(await found(api, admin, "heron")) == {heron}
+        assert set(await found(api, admin, "0w000001")) == {large}
+        await search.gather(api.db)
+    assert await search.gather(api.db) == 0
+
+
+def test_a_word_that_is_said_all_the_time_is_marked_a_hundred_times() -> None:
+    assert search.places("🐦 a " * 500, ["a"]) == [(3 + 5 * n, 4 + 5 * n) for n in range(100)]
