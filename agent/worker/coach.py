@@ -7,16 +7,20 @@ it will be heard. Its voice waits at the end of the pipeline while something is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterable
 from datetime import timedelta
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, ErrorEvent, ModelSettings, stt
+from livekit.agents import Agent, AgentSession, APIError, ErrorEvent, ModelSettings, stt, tts
 from livekit.agents.voice import io
 
 from agent.worker.aside import Aside
 from agent.worker.recorder import Utterance
 from agent.worker.scribe import Scribe
+
+LETTERS_PER_SECOND = 60.0
+"""No voice is faster; people say about 15. What claims to be is an error page taken for sound."""
 
 
 class Coach(Agent):
@@ -46,11 +50,21 @@ class Coach(Agent):
     async def tts_node(
         self, text: AsyncIterable[str], model_settings: ModelSettings
     ) -> AsyncGenerator[rtc.AudioFrame, None]:
-        """Speak, once nothing is being said beside the conversation."""
-        async for frame in Agent.default.tts_node(self, text, model_settings):
+        """Speak, once nothing is being said beside the conversation.
+
+        Raises APIError for what cannot be the speech of this text: far too short for it.
+        """
+        said: list[str] = []
+        seconds = 0.0
+        async for frame in Agent.default.tts_node(self, _kept(text, said), model_settings):
             if self._aside.speaking:
                 await self._aside.over()
+            seconds += frame.duration
             yield frame
+        if sum(map(str.isalnum, "".join(said))) > seconds * LETTERS_PER_SECOND:
+            error = APIError("the speech is too short for its text", retryable=False)
+            self._report(error)
+            raise error
 
     async def realtime_audio_output_node(
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
@@ -79,6 +93,13 @@ class Coach(Agent):
                 self._interim = None
                 self._record_segment(event)
 
+    def _report(self, error: APIError) -> None:
+        """Report a fault of the voice that its plugin took for speech."""
+        if self.session.tts is not None:
+            label = self.session.tts.label
+            fault = tts.TTSError(timestamp=time.time(), label=label, error=error, recoverable=False)
+            self.session.emit("error", ErrorEvent(error=fault, source=self.session.tts))
+
     def _provider_failed(self, event: ErrorEvent) -> None:
         if getattr(event.error, "type", "") == "stt_error":
             self._words_cut()
@@ -106,6 +127,13 @@ class Coach(Agent):
 
     def _note_generated(self, speech_id: str, delta: str) -> None:
         self._scribe.write(lambda now: self._scribe.recorder.generated(now, speech_id, delta))
+
+
+async def _kept(text: AsyncIterable[str], said: list[str]) -> AsyncGenerator[str, None]:
+    """Yield `text`, and put its pieces into `said`."""
+    async for piece in text:
+        said.append(piece)
+        yield piece
 
 
 def _length(speech: stt.SpeechData) -> timedelta:

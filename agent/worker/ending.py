@@ -93,11 +93,12 @@ class Ending:
         self._closing.add_done_callback(self._close_failed)
 
     async def _close_with_farewell(self) -> None:
-        with contextlib.suppress(TimeoutError, RuntimeError):  # a voice that is not, says nothing
+        with contextlib.suppress(Exception):  # a voice that is broken is silent by itself
             async with asyncio.timeout(HUSH_SECONDS):
                 await self._voice.interrupt(force=True)
         await self._farewell()
         await self._close_voice()
+        self._leave(EndReason.ERROR)
 
     async def _leave_with_farewell(self) -> None:
         """Leave after a voice that closed by itself: its farewell it cannot say."""
@@ -126,6 +127,8 @@ class Ending:
             self._reason = ROOM_ENDS.get(reason, EndReason.ERROR)
 
     def _closed(self, event: CloseEvent) -> None:
+        if self._gave_up:
+            return  # whoever says the farewell leaves after it, also if the voice went before
         if self._reason is None and event.reason == CloseReason.ERROR:
             self._reason, self._gave_up = EndReason.ERROR, True
             self._close_by(self._leave_with_farewell())

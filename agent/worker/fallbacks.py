@@ -64,8 +64,8 @@ def make_stt(settings: Settings, language: str, activity: vad.VAD) -> stt.STT[An
         made,
         vad=activity,
         attempt_timeout=STT_TIMEOUT_SECONDS,
-        max_retry_per_stt=1,  # a dropped stream is usually back at once
-        retry_interval=RETRY_SECONDS,
+        # no retry: attempts that hang are never counted up, and nobody would ever take over
+        max_retry_per_stt=0,
     )
 
 

@@ -28,6 +28,7 @@ from livekit.agents import (
     UserStateChangedEvent,
     llm,
 )
+from livekit.agents.voice import SpeechHandle
 
 from agent.worker.aside import Aside
 from agent.worker.phrases import Phrase
@@ -73,11 +74,13 @@ class Silence:
         self._give_up = give_up
         self._timers: list[asyncio.TimerHandle] = []
         self._saying: set[asyncio.Task[None]] = set()
+        self._sorry: asyncio.Task[None] | None = None
         self._waiting = False
         self._fillers = 0
         self._lost = 0
         self._words = False
         self._broken = False
+        self._ended = False
         self._began = 0.0
         self._speech_seconds = 0.0
         self._answered = False
@@ -90,6 +93,7 @@ class Silence:
         voice.on("user_input_transcribed", self._transcribed)
         voice.on("conversation_item_added", self._item_added)
         voice.on("agent_state_changed", self._ai_changed)
+        voice.on("speech_created", lambda e: e.speech_handle.add_done_callback(self._speech_done))
         voice.on("error", self._failed)
         voice.on("close", lambda _: self.rest())
 
@@ -102,7 +106,7 @@ class Silence:
 
     def _client_changed(self, event: UserStateChangedEvent) -> None:
         if event.new_state == "speaking":
-            self._began = event.created_at
+            self._began, self._broken = event.created_at, False
             self._aside.stop()
             self.rest()
         elif event.old_state == "speaking":
@@ -125,22 +129,30 @@ class Silence:
             self.rest()
             self._fillers, self._words = 0, False
         elif event.new_state == "thinking":
-            self._broken = False
             if not self._waiting and self._voice.user_state != "speaking":
                 self._wait()
         elif self._broken and event.old_state in ("thinking", "speaking"):
             self._broken = False
-            if self._voice.user_state != "speaking":
-                self._lose()
+            self._lose()
         elif event.old_state == "speaking":
             self._lost, self._answered = 0, True
 
+    def _speech_done(self, speech: SpeechHandle) -> None:
+        # answers begun before it was sure that they are wanted fail unheard: they are interrupted
+        if not speech.interrupted and speech.exception() is not None:
+            self._lose()
+
     def _failed(self, event: ErrorEvent) -> None:
-        if getattr(event.error, "type", "") == "stt_error":
-            # recoverable or not: attempts that hang are never counted up by the framework
-            self._deafened(asyncio.get_running_loop().time())
-        elif not getattr(event.error, "recoverable", True):
-            self._broken = True
+        recoverable = bool(getattr(event.error, "recoverable", True))
+        match getattr(event.error, "type", ""):
+            case "stt_error":
+                # recoverable or not: attempts that hang are never counted up by the framework
+                self._deafened(asyncio.get_running_loop().time())
+            case "tts_error" if not recoverable:
+                self._broken = True
+            case "realtime_model_error" if not recoverable:
+                # the framework closes the voice now, and was seen to fail in it without a word
+                self._end()
 
     def _deafened(self, now: float) -> None:
         if now - self._deaf_last > APART_SECONDS:
@@ -152,6 +164,8 @@ class Silence:
     def _wait(self, waited: float = 0.0) -> None:
         """Begin to wait, or begin anew; `waited` seconds have gone by."""
         self.rest()
+        if self._ended:
+            return
         self._waiting = True
         later = asyncio.get_running_loop().call_later
         self._timers = [
@@ -180,7 +194,10 @@ class Silence:
         return not (self._words or deaf) and 0 < self._speech_seconds < NOISE_SECONDS
 
     def _lose(self) -> None:
-        """Say that there will be no answer; too often in a row is the end."""
+        """Say once that there will be no answer, unless the client speaks; too often is the end."""
+        sorry = self._sorry is not None and not self._sorry.done()
+        if sorry or self._ended or self._voice.user_state == "speaking":
+            return
         self.rest()
         self._lost += 1
         if self._voice.current_speech is not None:
@@ -191,20 +208,22 @@ class Silence:
         if self._lost >= GIVE_UP_AFTER:
             self._end()
         elif self._answered or self._words:
-            self._say(Phrase.APOLOGY)
+            self._sorry = self._say(Phrase.APOLOGY)
         else:
             self._answered = True
-            self._say(Phrase.WELCOME)
+            self._sorry = self._say(Phrase.WELCOME)
         self._words = False
 
     def _end(self) -> None:
+        self._ended = True
         self.rest()
         self._give_up()
 
-    def _say(self, phrase: Phrase) -> None:
+    def _say(self, phrase: Phrase) -> asyncio.Task[None]:
         task = asyncio.create_task(self._said(phrase), name="aside")
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
+        return task
 
     async def _said(self, phrase: Phrase) -> None:
         """Say `phrase`, unless an answer has just begun; a wait goes on after it."""

@@ -236,6 +236,21 @@ class TestInstalled:
 
         assert done.stdout.startswith("True "), done.stderr
 
+    def test_recordings_prompts_and_modules_are_all_in_the_wheel(self, built: Built) -> None:
+        """A farewell that was not shipped would be missed by the client of a broken session."""
+        code = "import agent, pathlib; print(pathlib.Path(agent.__file__).parents[1])"
+        done = built.run(str(built.venv / "bin/python"), "-c", code)
+        installed = Path(done.stdout.strip())
+        ours = {
+            path.relative_to(ROOT)
+            for pattern in ("agent/**/*.py", "agent/worker/recordings/*.ogg", "prompts/**/*.md")
+            for path in ROOT.glob(pattern)
+            if "node_modules" not in path.parts
+        }
+
+        assert any(path.suffix == ".ogg" for path in ours)
+        assert {path for path in ours if not (installed / path).is_file()} == set()
+
     def test_coach_help_works(self, built: Built) -> None:
         done = built.run(str(built.venv / "bin/coach"), "--help")
 

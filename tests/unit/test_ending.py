@@ -38,6 +38,7 @@ class Voice(rtc.EventEmitter[str]):
         super().__init__()
         self.options = SimpleNamespace(session_close_transcript_timeout=PATIENT)
         self.stuck = False
+        self.wordless = False
 
     async def interrupt(self, *, force: bool) -> None:
         assert force
@@ -47,7 +48,8 @@ class Voice(rtc.EventEmitter[str]):
     async def aclose(self) -> None:
         if self.stuck:
             await asyncio.Event().wait()
-        self.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
+        if not self.wordless:
+            self.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
 
     def state(self, new: str) -> None:
         event = UserStateChangedEvent.model_construct(old_state="listening", new_state=new)
@@ -91,6 +93,7 @@ class Session:
         await asyncio.wait_for(self.stop_asked.wait(), 5)
 
     async def say_farewell(self) -> None:
+        await asyncio.sleep(0)
         self.said_farewell = not any(isinstance(event, Ended) for event in self.events)
 
     def shutdown(self, reason: str) -> None:
@@ -232,6 +235,28 @@ async def test_a_session_that_is_given_up_says_farewell_before_its_end_and_is_an
     assert session.said_farewell
     assert session.end.reason is EndReason.ERROR
     assert session.ending.for_good
+
+
+async def test_a_voice_that_breaks_down_in_its_close_is_left_all_the_same(
+    session: Session,
+) -> None:
+    """Seen with a dead Realtime connection: it raises in its close, or closes without a word."""
+    session.voice.wordless = True
+    session.ending.give_up()
+    await session.stopped()
+    assert session.end.reason is EndReason.ERROR
+
+
+async def test_a_voice_that_closes_before_the_farewell_is_over_does_not_cut_it_off(
+    session: Session,
+) -> None:
+    """The framework closes by itself what a provider has given up, whoever else does so."""
+    session.ending.give_up()
+    session.voice.emit("close", CloseEvent(reason=CloseReason.ERROR))
+    await session.stopped()
+    assert session.said_farewell
+    assert session.stops == [EndReason.ERROR]
+    assert session.end.reason is EndReason.ERROR
 
 
 async def test_a_voice_that_breaks_down_leaves_no_session_without_a_farewell(

@@ -59,6 +59,16 @@ class Voice(rtc.EventEmitter[str]):
         error: Any = SimpleNamespace(type=kind, recoverable=recoverable)
         self.emit("error", ErrorEvent.model_construct(error=error))
 
+    def drop(self, *, interrupted: bool = False) -> None:
+        """Let an answer fail before it is heard."""
+        done: list[Any] = []
+        handle = SimpleNamespace(
+            interrupted=interrupted, exception=RuntimeError, add_done_callback=done.append
+        )
+        self.emit("speech_created", SimpleNamespace(speech_handle=handle))
+        for callback in done:
+            callback(handle)
+
     def speak(self, words: str = "I sleep badly", seconds: float = 1.0) -> None:
         """Let the client say something."""
         self.client("speaking", time.time() - seconds)
@@ -183,9 +193,26 @@ async def test_an_answer_that_a_provider_gave_up_is_apologised_for_at_once(
     monkeypatch.setattr(silences, "NOTICE_SECONDS", 60)
     session.voice.speak()
     session.voice.ai("thinking")
-    session.voice.fail("llm_error")
-    session.voice.ai("listening")
+    session.voice.drop()
     assert await session.hears() == Phrase.APOLOGY
+
+
+async def test_an_answer_that_was_begun_too_early_and_failed_is_no_loss(
+    session: Session,
+) -> None:
+    session.voice.speak()
+    session.voice.drop(interrupted=True)
+    session.answer()
+    assert await session.nothing()
+
+
+async def test_a_realtime_connection_that_is_given_up_is_the_end(session: Session) -> None:
+    session.voice.fail("realtime_model_error", recoverable=True)
+    assert not session.given_up.is_set()
+    session.voice.fail("realtime_model_error")
+    assert session.given_up.is_set()
+    session.voice.speak()
+    assert await session.nothing()
 
 
 async def test_an_answer_that_breaks_off_is_apologised_for(session: Session) -> None:
@@ -209,8 +236,7 @@ async def test_a_fault_that_was_overcome_is_no_loss(session: Session) -> None:
 async def test_a_greeting_that_cannot_be_made_is_a_welcome(session: Session) -> None:
     fresh = Session()
     fresh.voice.ai("thinking")
-    fresh.voice.fail("llm_error")
-    fresh.voice.ai("listening")
+    fresh.voice.drop()
     assert await fresh.hears() == Phrase.WELCOME
 
 
