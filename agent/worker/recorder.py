@@ -104,7 +104,8 @@ class Recorder:
         text = clean_text(utterance.text).strip()
         if self._ended or not text or utterance.item_id in self._turns:
             return []
-        dropped, absorbed = self._split_pending(text, utterance.started_at)
+        source = Source.TEXT if utterance.typed else Source.VOICE
+        dropped, absorbed = self._split_pending(text, source, utterance.started_at)
         promoted = [self._promoted(now, segment) for segment in dropped]
         turn = Turn(
             at=now,
@@ -119,7 +120,7 @@ class Recorder:
             language=self._language,
             started_at=utterance.started_at or _first_start(absorbed) or now,
             ended_at=utterance.ended_at or _last_end(absorbed) or now,
-            source=Source.TEXT if utterance.typed else Source.VOICE,
+            source=source,
             metrics=measures.finite(utterance.metrics),
             segment_ids=tuple(segment.segment_id for segment in absorbed),
         )
@@ -205,18 +206,21 @@ class Recorder:
         return [*promoted, Ended(at=now, reason=reason, receipt=receipt)]
 
     def _split_pending(
-        self, text: str, started_at: datetime | None
+        self, text: str, source: Source, started_at: datetime | None
     ) -> tuple[list[Segment], list[Segment]]:
         """Return the pending segments that came before a turn's own, and the turn's own.
 
         A turn's text is its segments joined by blanks; the run of segments that gives it is the
         turn's, of several the one that began when it did. Where none does (a transcript cut off at
-        the close has an interim tail), the segments whose text it holds are. Later ones stay.
+        the close has an interim tail), the segments whose text it holds are. Later ones stay, and
+        so does what came another way: of what is typed and what is spoken at the same time either
+        may be a turn first.
         """
-        first, after = run_of(text, self._pending, started_at)
-        dropped, absorbed = self._pending[:first], self._pending[first:after]
-        self._pending = self._pending[after:]
-        return dropped, absorbed
+        alike = [segment for segment in self._pending if segment.source == source]
+        first, after = run_of(text, alike, started_at)
+        settled = {segment.segment_id for segment in alike[:after]}
+        self._pending = [s for s in self._pending if s.segment_id not in settled]
+        return alike[:first], alike[first:after]
 
     def _switch_reply(self, now: datetime, speech_id: str, *, more: bool = False) -> list[Event]:
         """Make a reply of `speech_id` the one that lasts; the one before it ends if it differs.

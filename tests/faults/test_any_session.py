@@ -58,6 +58,7 @@ class Piece:
     words: list[str]
     started_at: datetime
     ended_at: datetime
+    typed: bool
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Session(RuleBasedStateMachine):
         )
         [event] = self.recorder.segment(self.now, said, CLIENT)
         self.keep([event])
-        self.pieces.append(Piece(words, started_at, self.now))
+        self.pieces.append(Piece(words, started_at, self.now, typed))
         assert isinstance(event, Segment)
         assert (event.source is Source.TEXT) == typed
 
@@ -133,16 +134,23 @@ class Session(RuleBasedStateMachine):
     @precondition(lambda self: self.pieces and not self.ended)
     @rule(first=st.integers(0, 2), size=st.integers(1, 3), tail=st.booleans(), timed=st.booleans())
     def item(self, first: int, size: int, tail: bool, timed: bool) -> None:
-        """A turn of the client, of a run of pieces; the framework dropped those before it."""
-        first = min(first, len(self.pieces) - 1)
-        run = self.pieces[first : first + size]
+        """A turn of the client, of a run of pieces; the framework dropped those before it.
+
+        What is typed and what is spoken at the same time are items of their own, in any order.
+        """
+        typed = self.pieces[first % len(self.pieces)].typed
+        alike = [piece for piece in self.pieces if piece.typed == typed]
+        first = min(first, len(alike) - 1)
+        run = alike[first : first + size]
         words = [word for piece in run for word in piece.words]
         unfinished = ["unfinished", "tail"] if tail else []
         times = (run[0].started_at, run[-1].ended_at) if timed or tail else (None, None)
-        self.last_item = Utterance(self.next_id(), " ".join(words + unfinished), *times)
+        text = " ".join(words + unfinished)
+        self.last_item = Utterance(self.next_id(), text, *times, typed=typed)
         self.tails[self.last_item.item_id] = unfinished
         self.keep(self.recorder.client_turn(self.now, self.last_item))
-        self.pieces = self.pieces[first + size :]
+        gone = alike[: first + size]
+        self.pieces = [piece for piece in self.pieces if piece not in gone]
 
     @precondition(lambda self: not (self.pieces or self.ended))
     @rule(words=WORDS)

@@ -217,6 +217,26 @@ def test_a_typed_message_is_a_turn_by_text(recorder: Recorder) -> None:
     assert turn.source is Source.TEXT
 
 
+@pytest.mark.parametrize("item_comes_late", [False, True])
+def test_what_is_typed_while_somebody_speaks_is_told_once_and_so_is_what_was_spoken(
+    recorder: Recorder, item_comes_late: bool
+) -> None:
+    """Either may become a turn first; neither is taken for what the framework dropped."""
+    typed = said("typed words", "typed", typed=True)
+    spoken = said("one two three", "spoken")
+    recorder.segment(at(1), said("one two"), CLIENT)
+    recorder.segment(at(2), said("typed words", typed=True), CLIENT)
+    told = [] if item_comes_late else turns(recorder.client_turn(at(2.5), typed))
+    recorder.segment(at(3), said("three"), CLIENT)
+    told += turns(recorder.client_turn(at(4), spoken))
+    told += turns(recorder.client_turn(at(5), typed)) if item_comes_late else []
+    told += turns(recorder.end(at(6), EndReason.CLIENT_LEFT))
+    assert sorted((t.text, t.source, len(t.segment_ids)) for t in told) == [
+        ("one two three", Source.VOICE, 2),
+        ("typed words", Source.TEXT, 1),
+    ]
+
+
 def test_the_receipt_counts_and_hashes_every_turn(recorder: Recorder) -> None:
     events = recorder.client_turn(at(1), said("Hello.", "a"))
     events += recorder.ai_turn(at(2), said("Hi.", "b"))
