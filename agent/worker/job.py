@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from dataclasses import dataclass
@@ -123,12 +124,14 @@ class CoachJob:
         if session is None:
             return
         session.ending.journal_end()
-        await session.aside.aclose()
         durable = await asyncio.to_thread(session.scribe.journal.close, FLUSH_SECONDS)
         level = log.info if durable else log.error
         level("session_ended", session_id=str(session.id), durable=durable)
-        if session.ending.for_good:
-            await ctx.delete_room()
+        try:
+            if session.ending.for_good:
+                await ctx.delete_room()
+        finally:
+            await session.aside.aclose()
 
     def _open_session(self, ctx: JobContext, arrival: Arrival) -> CoachSession:
         session_id = uuids.uuid7()
@@ -227,5 +230,6 @@ async def _typed(voice: AgentSession[None], event: room_io.TextInputEvent) -> No
     recorder = session.scribe.recorder
     utterance = Utterance(item_id="", text=event.text, typed=True)
     session.scribe.write(lambda now: recorder.segment(now, utterance, recorder.client))
-    await voice.interrupt()
+    with contextlib.suppress(RuntimeError):  # what may not be interrupted: the answer comes after
+        await voice.interrupt()
     voice.generate_reply(user_input=event.text)

@@ -6,18 +6,22 @@ import importlib.util
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from agent.settings import Pipeline, Settings
 from agent.worker import fallbacks
+from agent.worker import job as jobs
 from agent.worker.job import CoachJob
 from agent.worker.options import SessionOptions
 from agent.worker.presence import CONSOLE
+from agent.worker.recorder import Recorder
+from agent.worker.scribe import Scribe
 from agent.worker.server import PRELOADED
 from agent.worker.voice import make_voice
 from persistence import journal
+from persistence.events import Event, Segment
 
 METADATA = SimpleNamespace(metadata="")
 
@@ -52,3 +56,55 @@ async def test_a_voice_is_made_without_reading_again_whom_to_trust(
 def test_what_is_loaded_before_all_jobs_exists(name: str) -> None:
     """Of a name that does not, nothing is said where they are loaded."""
     assert importlib.util.find_spec(name) is not None
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+async def test_a_typed_message_is_recorded_and_answered_whatever_is_being_said(
+    monkeypatch: pytest.MonkeyPatch, interruptible: bool
+) -> None:
+    """A word about the time may not be interrupted; the answer comes after it."""
+
+    async def interrupt() -> None:
+        if not interruptible:
+            raise RuntimeError("does not allow interruptions")
+
+    answered: list[str] = []
+    recorded: list[Event] = []
+    voice: Any = SimpleNamespace(
+        interrupt=interrupt, generate_reply=lambda *, user_input: answered.append(user_input)
+    )
+    log: Any = SimpleNamespace(append=recorded.append, trouble=None)
+    session = SimpleNamespace(scribe=Scribe(Recorder(CONSOLE.person, "en"), log))
+    context = SimpleNamespace(proc=SimpleNamespace(userdata={jobs._SESSION: session}))
+    monkeypatch.setattr(jobs, "get_job_context", lambda: context)
+    await jobs._typed(voice, cast("Any", SimpleNamespace(text="are you there")))
+    assert [e.text for e in recorded if isinstance(e, Segment)] == ["are you there"]
+    assert answered == ["are you there"]
+
+
+async def test_an_end_is_on_disk_whatever_of_the_session_does_not_close() -> None:
+    """What speaks beside the conversation is let go of after that, and after the room."""
+    done: list[str] = []
+
+    async def delete_room() -> None:
+        done.append("room deleted")
+
+    async def fail() -> None:
+        done.append("aside closed")
+        raise OSError("a connection that does not close")
+
+    def close(_: float) -> bool:
+        done.append("on disk")
+        return True
+
+    session = SimpleNamespace(
+        id="of nobody",
+        ending=SimpleNamespace(journal_end=lambda: done.append("ended"), for_good=True),
+        aside=SimpleNamespace(aclose=fail),
+        scribe=SimpleNamespace(journal=SimpleNamespace(close=close)),
+    )
+    userdata = {jobs._SESSION: session}
+    context: Any = SimpleNamespace(proc=SimpleNamespace(userdata=userdata), delete_room=delete_room)
+    with pytest.raises(OSError, match="does not close"):
+        await CoachJob(Settings(_env_file=None), Path()).finish(context)  # type: ignore[call-arg]
+    assert done == ["ended", "on disk", "room deleted", "aside closed"]
