@@ -38,6 +38,8 @@ log = structlog.get_logger("coach.liveness")
 JOBS_DELAY = timedelta(minutes=15)
 """After a reclaim: in this time an owner that was only cut off comes back with the true end."""
 WORKER_LOST = "worker lost"
+USAGE_SECONDS = 1.0
+"""How long a renewal waits for what is told beside it."""
 
 _HELD_UNTIL = "SELECT expires_at FROM worker_leases WHERE worker_id = %s FOR UPDATE"
 _RENEW = """
@@ -114,6 +116,8 @@ class Lease:
         self._renewal_seconds = renewal_seconds
         self._lapsed = lapsed
         self._usage = usage
+        self._measuring: asyncio.Task[Usage] | None = None
+        self._unmeasured = False
         self._first = True
         self._worker_id = worker_id
         self._row: Row = {
@@ -136,6 +140,9 @@ class Lease:
                 await self._try_renew()
                 await asyncio.sleep(self._renewal_seconds)
         finally:
+            if self._measuring is not None:
+                self._measuring.cancel()
+                self._measuring = None
             await self._disconnect()
 
     async def _try_renew(self) -> None:
@@ -166,7 +173,7 @@ class Lease:
         That is judged once the row is locked, by the clock of that moment: the transaction may have
         begun before the lease ran out and then have waited for a reclaim that took its sessions.
         """
-        used = await asyncio.to_thread(self._usage)
+        used = await self._used()
         async with db.transaction():
             before = await (await db.execute(_HELD_UNTIL, [self._worker_id])).fetchone()
             held_until = before[0] if before else None
@@ -179,6 +186,26 @@ class Lease:
             }
             renewed = await (await db.execute(_RENEW, row)).fetchone()
         return renewed is not None and bool(renewed[0])
+
+    async def _used(self) -> Usage:
+        """Return what is used, nothing where that is not known in time: no lease waits for it.
+
+        A measurement that takes longer is not begun a second time beside the first.
+        """
+        self._measuring = self._measuring or asyncio.create_task(asyncio.to_thread(self._usage))
+        await asyncio.wait({self._measuring}, timeout=USAGE_SECONDS)
+        if not self._measuring.done():
+            return self._unknown(TimeoutError())
+        measured, self._measuring = self._measuring, None
+        if (error := measured.exception()) is not None:
+            return self._unknown(error)
+        return measured.result()
+
+    def _unknown(self, error: BaseException) -> Usage:
+        if not self._unmeasured:
+            log.warning("usage_unknown", error=type(error).__name__)
+        self._unmeasured = True
+        return Usage()
 
     async def release(self) -> None:
         """Give the lease up at an orderly stop, after the last event is shipped."""

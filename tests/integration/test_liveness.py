@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import psutil
 import psycopg
 import pytest
 from shipping import (
@@ -30,7 +32,7 @@ from shipping import (
 from persistence import database, liveness
 from persistence.events import Event
 from persistence.journal import JournalWriter
-from persistence.liveness import AfterReclaim, Lease
+from persistence.liveness import AfterReclaim, Lease, Usage
 
 ROOMY = 1024**3
 
@@ -64,6 +66,46 @@ async def live_session(
     assert await writer.durable(10)
     await ship(url, folder, worker_id=worker)
     return session_id, writer
+
+
+def refused() -> Usage:
+    """As psutil where /proc of others is hidden (hidepid=1)."""
+    raise psutil.AccessDenied(1)
+
+
+async def test_a_lease_is_renewed_where_nothing_can_be_measured(database_url: str) -> None:
+    """What a worker uses is told for people; sessions are not lost over it."""
+    holder = Lease(
+        database_url, uuid4(), seconds=60, renewal_seconds=10, lapsed=lambda: None, usage=refused
+    )
+    await holder.renew()
+    await holder._disconnect()
+    memory = value(database_url, "SELECT memory_bytes FROM worker_leases WHERE expires_at > now()")
+    assert memory is None
+
+
+async def test_a_measurement_that_hangs_holds_up_no_lease_and_takes_one_thread(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "USAGE_SECONDS", 0.01)
+    begun, over = [], threading.Event()
+
+    def hang() -> Usage:
+        begun.append(1)
+        over.wait()
+        return Usage(1, 1.0)
+
+    holder = Lease(
+        database_url, uuid4(), seconds=60, renewal_seconds=10, lapsed=lambda: None, usage=hang
+    )
+    try:
+        await holder.renew()
+        await holder.renew()
+    finally:
+        over.set()
+        await holder._disconnect()
+    assert len(begun) == 1
+    assert holder.held.is_set()
 
 
 async def test_a_session_is_left_alone_while_its_workers_lease_lives(
