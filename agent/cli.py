@@ -112,8 +112,9 @@ def jobs() -> None:
 
     settings = read_settings(Need.DATABASE, Need.LLM)
     from agent.jobs import runner
+    from agent.worker import signals
 
-    asyncio.run(runner.run(settings))
+    asyncio.run(signals.until_stopped(lambda: runner.run(settings)))
 
 
 @app.command()

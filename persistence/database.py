@@ -52,7 +52,6 @@ ANSWER_SECONDS = 35.0
 """How long an answer is waited for: somewhat longer than Postgres works on a statement."""
 
 _NETWORK = {
-    "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -116,7 +115,12 @@ def normalised(url: str) -> str:
 
 def conninfo(url: str, name: str) -> str:
     """Return libpq's connection string; `name` is what Postgres shows as the application."""
-    return make_conninfo(normalised(url), application_name=f"voice-coach {name}", **_NETWORK)
+    return make_conninfo(
+        normalised(url),
+        application_name=f"voice-coach {name}",
+        connect_timeout=CONNECT_SECONDS,
+        **_NETWORK,
+    )
 
 
 async def connect(
@@ -133,9 +137,10 @@ async def connect(
     return db
 
 
-def pool(
-    url: str, name: str, *, max_size: int = 8
-) -> psycopg_pool.AsyncConnectionPool[BoundedConnection]:
+Pool = psycopg_pool.AsyncConnectionPool[BoundedConnection]
+
+
+def pool(url: str, name: str, *, max_size: int = 8) -> Pool:
     """Return a pool, not yet open: `async with` it. Its connections are as those of `connect`."""
     return psycopg_pool.AsyncConnectionPool(
         conninfo(url, name),

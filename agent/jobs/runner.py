@@ -53,7 +53,15 @@ async def run(settings: Settings) -> None:
                 await _work(settings, model)
             except Exception as error:  # noqa: BLE001 - the jobs outlive whatever happens to one run
                 log.warning("jobs_interrupted", error=type(error).__name__)
+            _stop_if_cancelled()
             await asyncio.sleep(RESTART_SECONDS)
+
+
+def _stop_if_cancelled() -> None:
+    """Raise CancelledError again where an error took its place: a stop without Postgres has one."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager
@@ -71,6 +79,7 @@ async def _work(settings: Settings, model: Llm) -> None:
         connection_class=BoundedConnection,
         min_size=1,
         max_size=CONNECTIONS,
+        timeout=database.POOL_SECONDS,
         name="coach-queue",
     )
     app = jobs_app.build(queue)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -44,3 +44,10 @@ class Stop:
             working.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await working
+
+
+async def until_stopped(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do `work` in this process until a signal cancels it. Raises what it raises."""
+    stop = Stop()
+    stop.install()
+    await stop.before(work())

@@ -25,6 +25,9 @@ from agent.local import postgres, postgres_programs, running
 from agent.local.client import RoomClient
 from agent.local.livekit_server import LiveKitServer
 
+# two starts take 40 CPU seconds; with a fifth of a core to itself it was seen to take 220 s
+pytestmark = pytest.mark.timeout(600)
+
 MARKER = "VOICE_COACH_TEST"
 STOP_SECONDS = 60
 
@@ -95,6 +98,14 @@ class Checkout:
         with psycopg.connect(found.database_url, row_factory=dict_row) as db:
             return db.execute("SELECT * FROM sessions ORDER BY started_at").fetchall()
 
+    def texts(self, role: str) -> list[str]:
+        """Return what one role said in all sessions."""
+        found = running.find(self.folder)
+        assert found is not None, "coach up is not ready"
+        with psycopg.connect(found.database_url) as db:
+            spoken = db.execute("SELECT text FROM turns WHERE role = %s ORDER BY seq", [role])
+            return [text for (text,) in spoken]
+
     async def has_none_active(self) -> bool:
         return all(session["status"] != "active" for session in self.sessions())
 
@@ -117,6 +128,7 @@ def make_checkout(livekit: LiveKitServer, tmp_path: Path) -> Iterator[Callable[[
 
     yield make
     for checkout in made:
+        sys.stdout.write(checkout.said.read_text() if checkout.said.exists() else "")
         for process in checkout.started:
             process.kill()
             process.wait()
@@ -204,6 +216,32 @@ async def test_a_kill_is_recovered_from_by_the_next_start(checkout: Checkout) ->
     async with conversation(ready):
         await session_begun(checkout, 2)
     assert interrupted(process) == 0
+    assert checkout.left() == []
+
+
+async def left_nothing(checkout: Checkout) -> bool:
+    return checkout.left() == []
+
+
+@pytest.mark.full
+async def test_a_kill_leaves_no_process_and_the_next_start_has_every_word(
+    checkout: Checkout,
+) -> None:
+    process, ready = checkout.up()
+    said = "I sleep badly when the moon is full."
+    async with conversation(ready) as client:
+        await session_begun(checkout, 1)
+        await client.type(said)
+        await client.until(lambda c: len(c.agent_captions()) > 1, 60)
+        process.kill()
+        process.wait()
+        await eventually(lambda: left_nothing(checkout), 30)
+    again, _ = checkout.up()
+    await eventually(checkout.has_none_active, 30)
+    (session,) = checkout.sessions()
+    assert session["completeness"] in ("complete", "recovered")
+    assert checkout.texts("client") == [said]
+    assert interrupted(again) == 0
     assert checkout.left() == []
 
 
