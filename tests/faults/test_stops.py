@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from deployment import Deployment, Row, converse, eventually, greeted
+from deployment import Deployment, Row, converse, eventually, greeted, say
 from shipping import ended, started
 
 from agent.local.processes import Child
@@ -105,6 +106,35 @@ async def test_a_stop_is_heard_while_the_jobs_of_a_worker_before_are_waited_for(
     assert await exit_code(worker) == UNSHIPPED
     running.append(ended())
     assert await asyncio.to_thread(running.close, 10)
+
+
+async def test_after_its_time_to_drain_a_stopping_worker_ends_the_session_itself(
+    deployment: Deployment,
+) -> None:
+    """Told alone, and once: the client goes on talking, and every word of it is stored."""
+    worker = deployment.start_worker(COACH_DRAIN_SECONDS="2")
+    await deployment.make_room("overdue")
+    client = await deployment.client("overdue")
+    await greeted(client)
+    worker.process.terminate()
+    await stopping(worker)
+    await say(client, 131)
+    session = await deployment.ended_session("overdue")
+    assert outcome(session) == ("completed", "worker_shutdown", "complete")
+    assert await spoken(deployment, "overdue") == [lines.utterance(131)]
+    assert await exit_code(worker) == 0
+    await client.leave()
+
+
+async def test_jobs_that_run_apart_stop_in_order(deployment: Deployment) -> None:
+    """As what a container runs, they hear a SIGTERM or none: nobody has to rescue their work."""
+    command = [sys.executable, "-m", "agent.cli", "jobs"]
+    jobs = deployment.children.spawn("jobs", command, deployment.environment())
+    at_work = partial(deployment.query, "SELECT FROM procrastinate_workers")
+    await eventually(at_work, 30)
+    jobs.process.terminate()
+    assert await exit_code(jobs) == 0
+    assert await at_work() == []
 
 
 @pytest.mark.full
