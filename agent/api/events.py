@@ -20,10 +20,18 @@ from persistence.keys import Key
 
 router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
 
+_SAID_OR_END = [{"$ref": f"#/components/schemas/{name}"} for name in ("Message", "Session")]
+_EVENT = {
+    "required": ["id", "event", "data"],
+    "properties": {
+        "event": {"enum": ["turn", "end"]},
+        "data": {"contentMediaType": "application/json", "contentSchema": {"anyOf": _SAID_OR_END}},
+    },
+}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `turn`, each with a message, and at last `end`, with the session.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"itemSchema": _EVENT}},
     }
 }
 

@@ -120,7 +120,8 @@ _FILE: dict[int | str, dict[str, Any]] = {
         "content": {
             export.media_type.partition(";")[0]: {"schema": {"type": "string"}}
             for export in EXPORTS.values()
-        },
+        }
+        | {"application/json": {"schema": {"$ref": "#/components/schemas/Transcript"}}},
     }
 }
 
