@@ -168,9 +168,17 @@ async def _level(  # noqa: PLR0913, PLR0917 - what it is for is all of that
                 outcome = await _played(play, campaign(seed, len(done) + 1, level), folder)
                 ledger.add(outcome)
                 bar.update(task, completed=min(share, _broken(ledger.done(level, share))))
+                if not bar.console.is_terminal:
+                    _note(_line(outcome, _broken(ledger.done(level, share)), share))
                 if outcome.gave_up:
                     break  # on a new stage: this one may be what is broken
     bar.update(task, completed=share)
+
+
+def _line(outcome: Outcome, broken: int, share: int) -> str:
+    """Return a line of progress, for where a bar cannot be shown."""
+    found = f", {len(outcome.findings)} findings" if outcome.findings else ""
+    return f"{outcome.level} {outcome.number}: {broken}/{share} faults{found}"
 
 
 def _broken(outcomes: Sequence[Outcome]) -> int:

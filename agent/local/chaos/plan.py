@@ -101,15 +101,16 @@ class Campaign:
     """Whether the second worker sees the journals of the first, as one on the same host does."""
 
 
-FAULTS_EACH: Mapping[Level, tuple[int, int]] = {Level.PROCESS: (9, 16), Level.ROOM: (3, 5)}
+FAULTS_EACH: Mapping[Level, tuple[int, int]] = {Level.PROCESS: (9, 16), Level.ROOM: (4, 7)}
 """Fewest and most faults of one campaign."""
 
 PROCESS_SECONDS = 5.0
 """In which the faults of a process campaign begin, and its sessions."""
-ROOM_SECONDS = 18.0
+ROOM_SECONDS = 14.0
 PROCESS_TALKS = (7, 12)
 PROCESS_LINES = (4, 14)
 ROOM_TALKS = (2, 3)
+ROOM_LINES = (3, 5)
 _IDS = range(1, 1000)
 """Of utterances, as the scripted brain knows them; from 900 on its answers are long."""
 
@@ -231,7 +232,7 @@ def _room_talks(dice: random.Random) -> tuple[Talk, ...]:
     for number in range(dice.randint(*ROOM_TALKS)):
         lines = tuple(
             Line(Way.CLIENT, number * 100 + n, 0.0, (str(next(ids)),), 0.0)
-            for n in range(dice.randint(4, 6))
+            for n in range(dice.randint(*ROOM_LINES))
         )
         begins = round(dice.uniform(0, 1.5), 3)
         realtime = dice.random() < 0.25  # noqa: PLR2004

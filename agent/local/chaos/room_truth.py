@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import prompts
 from agent.jobs.summary import MIN_TURNS
 from agent.local.chaos import records
 from agent.local.chaos.plan import Talk
+from agent.local.chaos.records import Entry
 from agent.local.chaos.truth import Held
 from agent.local.chaos.verdict import (
     HEARD_SECONDS,
@@ -32,8 +32,6 @@ CLOCKS_SECONDS = 1.5
 ON_ITS_WAY_SECONDS = 0.4
 """From the provider's log of a final segment until it is sent and has arrived, machine under load;
 Realtime sends its transcript a moment after that."""
-FAULT_SECONDS = 20.0
-"""For so long after a provider was told to fail the next call may be the one that does."""
 _OFTEN = 12
 """How often a phrase may be said in one room: each agent greets, each failure is excused for."""
 _PHRASES = ("apology", "farewell", "filler", "time_up", "time_warning", "welcome")
@@ -55,8 +53,8 @@ class Room:
     """Of its client."""
     died: list[float] = field(default_factory=list)
     """When jobs were killed, this one's perhaps, by `time.time()`."""
-    misheard: list[float] = field(default_factory=list)
-    """When providers were told to fail."""
+    unanswered: bool = False
+    """Whether a provider failed."""
     told_to_end: bool = False
     cut_off: bool = False
     """Whether the LiveKit server was killed."""
@@ -68,37 +66,48 @@ class Room:
     def client(self) -> str:
         return f"client-{self.talk.number}"
 
-    def spoken(self, said: Sequence[dict[str, Any]]) -> list[Spoken]:
-        """Return what was spoken in it, by the providers' log `said`."""
+    def spoken(self, said: Sequence[Entry], unsent: Collection[int]) -> list[Spoken]:
+        """Return what was spoken in it, by the providers' log `said`.
+
+        `unsent` are the numbers of those of its entries that a fault kept from the worker.
+        """
         ids = {int(line.pieces[0]) for line in self.talk.lines}
         heard = [e for e in said if e["event"] == "heard" and ids & set(e["ids"])]
-        answered = self._answered()
         pieces = [
-            Spoken(self.name, Role.CLIENT, e["text"], e["at"], self.client, self._kept(e["at"]))
-            for e in heard
+            Spoken(
+                self.name,
+                Role.CLIENT,
+                entry["text"],
+                entry["at"],
+                self.client,
+                None if entry["n"] not in unsent and self._safe(entry["at"]) else "",
+            )
+            for entry in heard
         ]
+        read = self._read()
         for entry in heard:
-            id_, reply = entry["ids"][-1], lines.reply(entry["ids"][-1])
-            kept = reply if reply in answered.get(id_, []) else ""
+            reply = lines.reply(entry["ids"][-1])
+            kept = max((text for text in read if reply.startswith(text)), key=len, default="")
             pieces.append(Spoken(self.name, Role.AI, reply, entry["at"], kept=kept))
         return pieces + self._phrases(heard)
 
-    def _kept(self, at: float) -> str | None:
-        """Return what has to be kept of a segment that a provider sent `at`: all, or nothing."""
+    def _safe(self, at: float) -> bool:
+        """Return whether what a provider sent `at` arrived long enough before any death."""
         away = [(died - ON_ITS_WAY_SECONDS, died + SEGMENT_SECONDS) for died in self.died]
-        away += [(told, told + FAULT_SECONDS) for told in self.misheard]
-        return None if due(at, away) else ""
+        return due(at, away)
 
-    def _answered(self) -> dict[int, list[str]]:
-        """Return which answers the client has read to their end, long enough before any death."""
+    def _read(self) -> list[str]:
+        """Return what the client has read of the AI, long enough before any death."""
         away = [(died, died) for died in self.died]
-        return {
-            entry["id"]: entry["captions"]
+        return [
+            caption.strip()
             for entry in records.read(self.record)
-            if entry["event"] == "answered" and due(entry["at"], away, HEARD_SECONDS)
-        }
+            if entry["event"] == "read" and due(entry["at"], away, HEARD_SECONDS)
+            for caption in entry["captions"]
+            if caption.strip()
+        ]
 
-    def _phrases(self, heard: Sequence[dict[str, Any]]) -> list[Spoken]:
+    def _phrases(self, heard: Sequence[Entry]) -> list[Spoken]:
         """Return what the AI may have said besides, at any time and to anybody."""
         said = [lines.reply(lines.GREETING_ID), lines.UNHEARD]
         said += [prompts.spoken(name).text for name in _PHRASES]
@@ -112,9 +121,22 @@ class Room:
             reasons |= {EndReason.ERROR, EndReason.WORKER_LOST}
         if self.told_to_end:
             reasons.add(EndReason.WORKER_SHUTDOWN)
-        if self.cut_off or self.misheard:
+        if self.cut_off or self.unanswered:
             reasons.add(EndReason.ERROR)
         return reasons
+
+
+def unsent(said: Sequence[Entry], told: Sequence[tuple[float, float]]) -> set[int]:
+    """Return the numbers of the final segments in the log `said` that were not sent, or late.
+
+    `told` says from when to when the recogniser was told to fail: the next one that it makes does.
+    """
+    finals = [e for e in said if e["stage"] == "stt" and e["event"] == "heard"]
+    lost: set[int] = set()
+    for since, until in told:
+        lost.update(e["n"] for e in finals if since <= e["at"] <= until)
+        lost.update([e["n"] for e in finals if e["at"] > until][:1])
+    return lost
 
 
 def judged(
@@ -151,5 +173,5 @@ def _unheld(rooms: Sequence[Room], held: set[str]) -> list[Finding]:
         Finding(Kind.MISSING, room.name, "a client was answered, and there is no session")
         for room in rooms
         if room.name not in held
-        and any(entry["event"] == "answered" for entry in records.read(room.record))
+        and any(e["event"] == "read" and e["captions"] for e in records.read(room.record))
     ]

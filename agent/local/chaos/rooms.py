@@ -70,7 +70,9 @@ class RoomStage:
         held = await asyncio.to_thread(
             Held.read, self.deployment.database, [room.name for room in play.rooms]
         )
-        spoken = [piece for room in play.rooms for piece in room.spoken(play.said())]
+        said = play.said()
+        unsent = room_truth.unsent(said, play.deaf)
+        spoken = [piece for room in play.rooms for piece in room.spoken(said, unsent)]
         findings = room_truth.judged(play.rooms, spoken, held, await self._wrong(held))
         return Outcome.of(
             campaign,
@@ -99,6 +101,8 @@ class Playing:
     folder: Path
     rooms: list[Room] = field(default_factory=list)
     callers: dict[str, Child] = field(default_factory=dict)
+    deaf: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when the recogniser was told to fail, by `time.time()`."""
     _log_start: int = 0
     _worker: asyncio.Lock = field(default_factory=asyncio.Lock)
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -292,7 +296,10 @@ class Playing:
         """Let the next call of that kind fail, of whichever room it is."""
         if not self._underway():
             return False
+        how, since = _PROVIDERS[fault.kind], time.time()
+        await asyncio.to_thread(self.deployment.fail, how)
+        if how["stage"] == "stt":
+            self.deaf.append((since, time.time()))
         for room in self.rooms:
-            room.misheard.append(time.time())
-        self.deployment.fail(_PROVIDERS[fault.kind])
+            room.unanswered = True
         return True

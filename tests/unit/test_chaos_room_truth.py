@@ -1,0 +1,117 @@
+"""What a room campaign has to leave: by the recogniser's log, and by what the client has read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agent.local.chaos.plan import Talk
+from agent.local.chaos.room_truth import Room, judged, unsent
+from agent.local.chaos.speech import Line, Way
+from agent.local.chaos.truth import Held
+from agent.local.providers import lines
+from persistence.events import EndReason
+
+GREETING = lines.reply(lines.GREETING_ID)
+
+
+def heard(n: int, at: float, id_: int) -> dict[str, Any]:
+    text = lines.utterance(id_)
+    return {"n": n, "at": at, "stage": "stt", "event": "heard", "ids": [id_], "text": text}
+
+
+SAID = [heard(3, 100.0, 11), heard(5, 110.0, 12), heard(8, 110.5, 77)]
+
+
+def room(
+    folder: Path, *captions: str, died: tuple[float, ...] = (), read_at: float = 105.0
+) -> Room:
+    record = folder / "talk.jsonl"
+    record.write_text(json.dumps({"event": "read", "captions": captions, "at": read_at}) + "\n")
+    said = tuple(Line(Way.CLIENT, n, 0.0, (str(n),), 0.0) for n in (11, 12))
+    return Room("r", Talk(0, 0.0, said, EndReason.CLIENT_LEFT), record, died=list(died))
+
+
+def held(*turns: tuple[str, str], room: str = "r", analyses: int = 0) -> Held:
+    session = {
+        "id": "s",
+        "room": room,
+        "status": "completed",
+        "end_reason": "client_left",
+        "started": 90.0,
+        "ended": 120.0,
+        "duration": 30.0,
+        "completeness": "complete",
+        "turns": len(turns),
+        "reclaimed": False,
+        "taken": False,
+        "ends": 1,
+        "analyses": analyses,
+    }
+    rows = [
+        {
+            "session": "s",
+            "role": role,
+            "speaker_identity": "client-0" if role == "client" else None,
+            "text": text,
+            "interrupted": False,
+        }
+        for role, text in turns
+    ]
+    return Held([session], rows)
+
+
+def kinds(one: Room, found: Held, unsent: tuple[int, ...] = ()) -> set[str]:
+    return {f.kind.value for f in judged([one], one.spoken(SAID, unsent), found, frozenset())}
+
+
+WHOLE = (
+    ("ai", GREETING),
+    ("client", lines.utterance(11)),
+    ("ai", lines.reply(11)),
+    ("client", lines.utterance(12)),
+)
+
+
+def test_what_was_heard_and_read_is_there_and_nothing_is_found(tmp_path: Path) -> None:
+    assert kinds(room(tmp_path, GREETING, lines.reply(11)), held(*WHOLE)) == set()
+
+
+def test_a_segment_that_was_heard_has_to_be_there(tmp_path: Path) -> None:
+    assert kinds(room(tmp_path), held(*WHOLE[:3])) == {"lost"}
+
+
+def test_a_segment_that_a_fault_kept_from_the_worker_need_not(tmp_path: Path) -> None:
+    assert kinds(room(tmp_path), held(*WHOLE[:3]), unsent=(5,)) == set()
+
+
+def test_a_segment_that_came_as_a_job_died_need_not_and_an_earlier_one_has_to(
+    tmp_path: Path,
+) -> None:
+    killed = room(tmp_path, died=(110.1,))
+    assert "lost" not in kinds(killed, held(*WHOLE[:3]))
+    assert "lost" in kinds(killed, held(WHOLE[0], *WHOLE[2:]))
+
+
+def test_an_answer_that_the_client_has_read_has_to_be_there(tmp_path: Path) -> None:
+    without = (WHOLE[0], WHOLE[1], WHOLE[3])
+    assert kinds(room(tmp_path), held(*without)) == set()
+    assert kinds(room(tmp_path, f"{lines.reply(11)} "), held(*without)) == {"lost"}
+    assert kinds(room(tmp_path, lines.reply(11), died=(105.3,)), held(*without)) == set()
+
+
+def test_what_nobody_said_in_this_room_is_found(tmp_path: Path) -> None:
+    other = ("client", lines.utterance(77))
+    assert kinds(room(tmp_path), held(*WHOLE, other, analyses=1)) == {"invented"}
+
+
+def test_a_room_in_which_a_client_was_answered_has_a_session(tmp_path: Path) -> None:
+    assert "missing" in kinds(room(tmp_path, GREETING), Held([], []))
+    assert "missing" not in kinds(room(tmp_path), Held([], []))
+
+
+def test_the_recogniser_fails_with_what_it_makes_next() -> None:
+    assert unsent(SAID, [(99.9, 99.95)]) == {3}
+    assert unsent(SAID, [(99.9, 100.1)]) == {3, 5}
+    assert unsent(SAID, [(111.0, 111.1)]) == set()
