@@ -121,9 +121,12 @@ class Children:
     def stop(self, child: Child, deadline: float, pause: Pause = pause) -> bool:
         """Ask `child` to end, kill whatever is left of it after `deadline` seconds.
 
-        Returns whether it ended in time. `pause` may raise to make it short: what is left
+        Returns whether it ended in time; one that was stopped before is left alone: its number may
+        be another process's by now. `pause` may raise to make it short: what is left
         is then killed at once, and the exception passed on.
         """
+        if child not in self._running:
+            return True
         orderly = False
         try:
             if child.running():

@@ -93,6 +93,18 @@ def test_a_child_that_is_stopped_ends_by_itself_in_time(children: Children, mark
     assert marked(marker) == []
 
 
+def test_a_child_that_was_stopped_before_is_left_alone(
+    children: Children, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be another process's by now."""
+    child = start(children, SLEEPER)
+    children.stop(child, deadline=10)
+    killed: list[int] = []
+    monkeypatch.setattr(processes, "_kill_session", killed.append)
+    assert children.stop(child, deadline=10)
+    assert killed == []
+
+
 def test_a_child_that_ignores_the_stop_is_killed_after_its_deadline(
     children: Children, marker: str
 ) -> None:

@@ -16,19 +16,26 @@ from persistence.events import EndReason
 GREETING = lines.reply(lines.GREETING_ID)
 
 
-def heard(n: int, at: float, id_: int) -> dict[str, Any]:
-    text = lines.utterance(id_)
-    return {"n": n, "at": at, "stage": "stt", "event": "heard", "ids": [id_], "text": text}
+def heard(n: int, at: float, id_: int, connection: int = 1) -> dict[str, Any]:
+    entry = {"n": n, "at": at, "stage": "stt", "event": "heard", "connection": connection}
+    return {**entry, "ids": [id_], "text": lines.utterance(id_)}
 
 
-SAID = [heard(3, 100.0, 11), heard(5, 110.0, 12), heard(8, 110.5, 77)]
+SAID = [heard(3, 100.0, 11), heard(5, 110.0, 12), heard(8, 110.5, 77, connection=2)]
 
 
 def room(
-    folder: Path, *captions: str, died: tuple[float, ...] = (), read_at: float = 105.0
+    folder: Path,
+    *captions: str,
+    died: tuple[float, ...] = (),
+    read_at: float = 105.0,
+    final: bool = True,
 ) -> Room:
+    """Return a room whose client has read `captions`, all at one moment."""
     record = folder / "talk.jsonl"
-    record.write_text(json.dumps({"event": "read", "captions": captions, "at": read_at}) + "\n")
+    entry = {"event": "read", "at": read_at, "final": final}
+    read = [{**entry, "segment": n, "text": text} for n, text in enumerate(captions)]
+    record.write_text("".join(json.dumps(one) + "\n" for one in read))
     said = tuple(Line(Way.CLIENT, n, 0.0, (str(n),), 0.0) for n in (11, 12))
     return Room("r", Talk(0, 0.0, said, EndReason.CLIENT_LEFT), record, died=list(died))
 
@@ -99,6 +106,35 @@ def test_an_answer_that_the_client_has_read_has_to_be_there(tmp_path: Path) -> N
     assert kinds(room(tmp_path), held(*without)) == set()
     assert kinds(room(tmp_path, f"{lines.reply(11)} "), held(*without)) == {"lost"}
     assert kinds(room(tmp_path, lines.reply(11), died=(105.3,)), held(*without)) == set()
+
+
+def test_of_an_answer_that_was_cut_short_has_to_be_there_what_was_read_in_whole_words(
+    tmp_path: Path,
+) -> None:
+    answer = lines.reply(11)
+    read = " ".join(answer.split()[:5])[:-1]  # "Answer one one, what matt"
+    cut = room(tmp_path, read, final=False, died=(106.0,))
+    four = ("ai", " ".join(answer.split()[:4]))
+    assert "lost" not in kinds(cut, held(WHOLE[0], WHOLE[1], four, WHOLE[3]))
+    three = ("ai", " ".join(answer.split()[:3]))
+    assert "lost" in kinds(cut, held(WHOLE[0], WHOLE[1], three, WHOLE[3]))
+
+
+def test_a_greeting_that_was_read_has_to_be_there_each_time(tmp_path: Path) -> None:
+    twice = room(tmp_path, GREETING, GREETING, lines.reply(11))
+    assert kinds(twice, held(*WHOLE)) == {"lost"}
+    assert kinds(twice, held(WHOLE[0], *WHOLE)) == {"jobs"}  # it has five turns now
+
+
+def test_words_that_were_cut_off_are_of_the_client_whose_connection_they_came_over(
+    tmp_path: Path,
+) -> None:
+    cut = {**heard(9, 111.0, 0), "ids": [], "text": lines.GARBLED}
+    one, found = room(tmp_path), held(*WHOLE, ("client", lines.GARBLED), analyses=1)
+    for connection, wrong in ((1, set()), (2, {"invented"})):
+        spoken = one.spoken([*SAID, {**cut, "connection": connection}], ())
+        findings = judged([one], spoken, found, frozenset())
+        assert {f.kind.value for f in findings} == wrong
 
 
 def test_what_nobody_said_in_this_room_is_found(tmp_path: Path) -> None:

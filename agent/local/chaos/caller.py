@@ -47,12 +47,12 @@ async def call(url: str, token: str, record: Record, ids: list[int]) -> None:
     client.room.on("disconnected", lambda _: lost.set())
     await client.join(url, token)
     record.say("joined")
-    talking = asyncio.create_task(_talk(client, record, ids))
-    losing = asyncio.create_task(lost.wait())
-    await asyncio.wait({talking, losing}, timeout=LONGEST_SECONDS, return_when="FIRST_COMPLETED")
-    for task in (talking, losing):
+    doing = (_talk(client, record, ids), lost.wait(), _read(client, record))
+    tasks = [asyncio.create_task(one) for one in doing]
+    await asyncio.wait(tasks, timeout=LONGEST_SECONDS, return_when="FIRST_COMPLETED")
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(talking, losing, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)
     record.say("leaves")
     if client.room.connection_state == rtc.ConnectionState.CONN_CONNECTED:
         await client.leave()
@@ -69,8 +69,25 @@ async def _talk(client: RoomClient, record: Record, ids: list[int]) -> None:
         record.say("said", id=id_)
         with contextlib.suppress(TimeoutError):
             await client.until(partial(_answered, heard), ANSWERED_SECONDS)
-        # also where it is not over: an answer that was spoken into has been captioned by now
-        record.say("read", captions=client.agent_captions()[heard:], at=time.time())
+
+
+async def _read(client: RoomClient, record: Record) -> None:
+    """Say what can be read of the AI, as its captions grow word by word."""
+    known: dict[str, tuple[str, bool]] = {}
+    while True:
+        news = await client.until(partial(_news, known), LONGEST_SECONDS)
+        for segment, (text, final) in news.items():
+            record.say("read", segment=segment, text=text, final=final, at=time.time())
+        known.update(news)
+
+
+def _news(known: dict[str, tuple[str, bool]], client: RoomClient) -> dict[str, tuple[str, bool]]:
+    """Return the AI's captions that are not as they are `known`: their text, whether it is all."""
+    own = client.room.local_participant.identity
+    captions = {
+        c.segment_id: (c.text, c.final) for c in client.captions.values() if c.speaker != own
+    }
+    return {id_: now for id_, now in captions.items() if now[0].strip() and known.get(id_) != now}
 
 
 def _answered(before: int, client: RoomClient) -> bool:

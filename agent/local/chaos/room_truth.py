@@ -71,8 +71,7 @@ class Room:
 
         `unsent` are the numbers of those of its entries that a fault kept from the worker.
         """
-        ids = {int(line.pieces[0]) for line in self.talk.lines}
-        heard = [e for e in said if e["event"] == "heard" and ids & set(e["ids"])]
+        heard = self._heard(said)
         pieces = [
             Spoken(
                 self.name,
@@ -85,11 +84,23 @@ class Room:
             for entry in heard
         ]
         read = self._read()
-        for entry in heard:
+        for entry in (entry for entry in heard if entry["ids"]):
             reply = lines.reply(entry["ids"][-1])
             kept = max((text for text in read if reply.startswith(text)), key=len, default="")
+            read = [text for text in read if text != kept]  # heard twice, it was answered once
             pieces.append(Spoken(self.name, Role.AI, reply, entry["at"], kept=kept))
-        return pieces + self._phrases(heard)
+        return pieces + self._phrases(heard, read)
+
+    def _heard(self, said: Sequence[Entry]) -> list[Entry]:
+        """Return what was heard of this room's client.
+
+        Of words that were cut off in the middle nothing tells whose they are, but that they came
+        over a connection that has heard this client besides.
+        """
+        ids = {int(line.pieces[0]) for line in self.talk.lines}
+        heard = [entry for entry in said if entry["event"] == "heard"]
+        own = {entry["connection"] for entry in heard if ids & set(entry["ids"])}
+        return [entry for entry in heard if entry["connection"] in own]
 
     def _safe(self, at: float) -> bool:
         """Return whether what a provider sent `at` arrived long enough before any death."""
@@ -97,22 +108,30 @@ class Room:
         return due(at, away)
 
     def _read(self) -> list[str]:
-        """Return what the client has read of the AI, long enough before any death."""
-        away = [(died, died) for died in self.died]
-        return [
-            caption.strip()
-            for entry in records.read(self.record)
-            if entry["event"] == "read" and due(entry["at"], away, HEARD_SECONDS)
-            for caption in entry["captions"]
-            if caption.strip()
-        ]
+        """Return what the client has read of the AI, each long enough before any death.
 
-    def _phrases(self, heard: Sequence[Entry]) -> list[Spoken]:
-        """Return what the AI may have said besides, at any time and to anybody."""
+        Captions grow as the audio is played; of one that was not complete, its last word counts
+        for nothing: it may have been half a word.
+        """
+        away = [(died, died) for died in self.died]
+        read: dict[str, str] = {}
+        for entry in records.read(self.record):
+            if entry["event"] == "read" and due(entry["at"], away, HEARD_SECONDS):
+                words = entry["text"].split()
+                read[entry["segment"]] = " ".join(words if entry["final"] else words[:-1])
+        return [text for text in read.values() if text]
+
+    def _phrases(self, heard: Sequence[Entry], read: Sequence[str]) -> list[Spoken]:
+        """Return what the AI may have said besides, at any time, and has to where it was read."""
         said = [lines.reply(lines.GREETING_ID), lines.UNHEARD]
         said += [prompts.spoken(name).text for name in _PHRASES]
-        times = [entry["at"] for entry in heard] or [0.0]
-        return [Spoken(self.name, Role.AI, text, times[0], kept="") for text in said] * _OFTEN
+        at = heard[0]["at"] if heard else 0.0
+        pieces = []
+        for text in said:
+            kept = [caption for caption in read if text.startswith(caption)]
+            kept += [""] * (_OFTEN - len(kept))
+            pieces += [Spoken(self.name, Role.AI, text, at, kept=words) for words in kept]
+        return pieces
 
     def reasons(self) -> set[EndReason]:
         """Return why its sessions may have ended."""
@@ -172,6 +191,5 @@ def _unheld(rooms: Sequence[Room], held: set[str]) -> list[Finding]:
     return [
         Finding(Kind.MISSING, room.name, "a client was answered, and there is no session")
         for room in rooms
-        if room.name not in held
-        and any(e["event"] == "read" and e["captions"] for e in records.read(room.record))
+        if room.name not in held and records.first(room.record, "read") is not None
     ]
