@@ -18,12 +18,13 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.middleware import AsyncCallNext
 from procrastinate.worker import Worker
+from psycopg_pool import AsyncConnectionPool
 
 from agent.jobs import app as jobs_app
 from agent.jobs import llm
 from agent.jobs.llm import Llm, LlmError
 from agent.jobs.tools import Tools
-from agent.settings import Settings
+from agent.settings import Settings, secret
 from persistence import database
 from persistence.database import BoundedConnection, conninfo
 from persistence.errors import PersistenceError
@@ -66,14 +67,23 @@ def _stop_if_cancelled() -> None:
 
 @asynccontextmanager
 async def _llm(settings: Settings) -> AsyncIterator[Llm]:
-    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-    async with llm.client(key, settings.openai_base_url) as client:
+    async with llm.client(secret(settings.openai_api_key), settings.openai_base_url) as client:
         yield Llm(client, settings.summary_model)
 
 
 async def _work(settings: Settings, model: Llm) -> None:
     """Run one worker until it stops by itself or is cancelled."""
-    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    async with opened(secret(settings.database_url)) as (app, pool), asyncio.TaskGroup() as group:
+        rescue = group.create_task(_put_back_regularly(app))
+        try:
+            await serve(app, Tools(pool, model))
+        finally:
+            rescue.cancel()
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[tuple[App, AsyncConnectionPool[BoundedConnection]]]:
+    """Give the queue in the database `url`, and a pool of connections for what its jobs do."""
     queue = PsycopgConnector(
         conninfo=conninfo(url, "jobs"),
         connection_class=BoundedConnection,
@@ -82,14 +92,9 @@ async def _work(settings: Settings, model: Llm) -> None:
         timeout=database.POOL_SECONDS,
         name="coach-queue",
     )
-    app = jobs_app.build(queue)
-    pool = database.pool(url, "jobs", max_size=CONNECTIONS)
-    async with pool, app.open_async(), asyncio.TaskGroup() as group:
-        rescue = group.create_task(_put_back_regularly(app))
-        try:
-            await serve(app, Tools(pool, model))
-        finally:
-            rescue.cancel()
+    app, pool = jobs_app.build(queue), database.pool(url, "jobs", max_size=CONNECTIONS)
+    async with pool, app.open_async():
+        yield app, pool
 
 
 async def serve(app: App, tools: Tools, *, wait: bool = True) -> None:
@@ -129,9 +134,12 @@ async def _put_back_regularly(app: App) -> None:
         await asyncio.sleep(STALLED_CHECK_SECONDS)
 
 
-async def put_back_stalled(app: App) -> None:
-    """Put back the jobs of dead workers; one that was tried too often has failed."""
-    stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS)
+async def put_back_stalled(app: App, seconds: float = STALLED_SECONDS) -> None:
+    """Put back the jobs of dead workers; one that was tried too often has failed.
+
+    Dead is who gave no heartbeat for `seconds`.
+    """
+    stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=seconds)
     for job in stalled:
         try:
             await _put_back(app, job)

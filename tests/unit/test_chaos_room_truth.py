@@ -54,7 +54,8 @@ def held(*turns: tuple[str, str], room: str = "r", analyses: int = 0) -> Held:
         "reclaimed": False,
         "taken": False,
         "ends": 1,
-        "analyses": analyses,
+        "runs": analyses,
+        "more": 0,
     }
     rows = [
         {

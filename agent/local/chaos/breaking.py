@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import time
@@ -188,7 +189,10 @@ class Breaking:
 
 
 def _tear(journal: Path, chance: int) -> None:
-    """Leave at the end of a dead job's journal what a write leaves that was not finished."""
+    """Leave at the end of a dead job's journal what a write leaves that was not finished.
+
+    On a full disk that may be nothing at all.
+    """
     try:
         lock = try_lock(journal, os.O_RDWR)
     except FileNotFoundError:
@@ -198,6 +202,9 @@ def _tear(journal: Path, chance: int) -> None:
     torn = b'1a2b3c4d {"kind":"turn","at":"20' if chance % 2 else b"\0" * 100
     try:
         os.pwrite(lock.fd, torn, os.fstat(lock.fd).st_size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
     finally:
         lock.close()
 

@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from agent.local import livekit_server, state, toxiproxy
 from agent.local.chaos import report as reports
+from agent.local.chaos import stand_ins
 from agent.local.chaos.database import Database
 from agent.local.chaos.ledger import Ledger, fingerprint
 from agent.local.chaos.outcome import Outcome
@@ -231,8 +232,12 @@ def _stage(level: Level, folder: Path) -> AbstractAsyncContextManager[Play]:
 
 @asynccontextmanager
 async def _process_stage(folder: Path) -> AsyncIterator[Play]:
-    with _wired(folder) as (_, database, proxy):
-        yield Stage(database, proxy).play
+    with _wired(folder) as (children, database, proxy):
+        child, urls = stand_ins.start(children)
+        try:
+            yield Stage(database, proxy, urls["openai"]).play
+        finally:
+            children.stop(child, 1)
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ _LOOK_SECONDS = 0.05
 _EMPTIED = (
     "sessions", "appointments", "worker_leases", "dead_letters", "tombstones", "analysis_runs",
     "procrastinate_jobs", "procrastinate_workers", "chaos_ends",
+    "chaos_summaries",
 )  # fmt: skip
 _WITNESS = """
 CREATE TABLE chaos_ends (
@@ -46,8 +47,17 @@ BEGIN
 END $$;
 CREATE TRIGGER chaos_witness AFTER UPDATE OF status ON sessions FOR EACH ROW
     WHEN (OLD.status = 'active' AND NEW.status <> 'active') EXECUTE FUNCTION chaos_witness();
+CREATE TABLE chaos_summaries (session_id uuid NOT NULL);
+CREATE FUNCTION chaos_reader() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO chaos_summaries (session_id) VALUES (NEW.id);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_reader AFTER UPDATE OF ai_summary ON sessions FOR EACH ROW
+    EXECUTE FUNCTION chaos_reader();
 """
-"""Sees every end of a session, also one that is taken back: rows alone show only the last."""
+"""Sees every end of a session, also one that is taken back, and every summary that is written: rows
+alone show only the last."""
 
 
 class Database:

@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 from livekit import api
 
-from agent.local import livekit_server, processes
+from agent.local import livekit_server
+from agent.local.chaos import stand_ins
 from agent.local.chaos.database import Database
 from agent.local.chaos.plan import Talk
 from agent.local.livekit_server import Credentials, LiveKitServer
@@ -30,7 +31,6 @@ AGENT = "voice-coach"
 GRACE_SECONDS = 8.0
 """For a client to come back; shorter than in life, so that campaigns are."""
 _CALL_SECONDS = 5.0
-_READY_SECONDS = 90.0
 _STOP_SECONDS = 20.0
 
 
@@ -52,7 +52,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.livekit: LiveKitServer = self._livekit()
-        self.providers, self.provider_urls = self._providers()
+        self.providers, self.provider_urls = stand_ins.start(self.children)
         self.worker: Child = self.start_worker()
 
     def kill_livekit(self) -> None:
@@ -136,16 +136,6 @@ class Deployment:
 
     def _livekit(self) -> LiveKitServer:
         return livekit_server.start(self.children, self.binary, self.credentials, port=self._port)
-
-    def _providers(self) -> tuple[Child, dict[str, str]]:
-        command = [sys.executable, "-m", "agent.local.providers", "--brain", "scripted"]
-        child = self.children.spawn("providers", command, dict(os.environ))
-
-        def urls() -> str | None:
-            return next((line for line in child.output() if line.startswith("{")), None)
-
-        processes.wait_until(lambda: urls() is not None, child, _READY_SECONDS)
-        return child, json.loads(urls() or "{}")
 
     def _environment(self) -> dict[str, str]:
         return {

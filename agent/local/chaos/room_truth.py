@@ -174,7 +174,7 @@ def judged(
     ]
     return [
         *(f for f in judge(spoken, stored, slack=CLOCKS_SECONDS) if not _of_order(f)),
-        *judge_ends(expected, held.ends(broken, jobs="analyses")),
+        *judge_ends(expected, held.ends(broken)),
         *_unheld(rooms, set(rooms_of.values())),
     ]
 

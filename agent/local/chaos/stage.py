@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from agent.local.chaos import truth
+from agent.local.chaos import afterwards, truth
 from agent.local.chaos.breaking import Breaking
 from agent.local.chaos.database import Database
 from agent.local.chaos.nursery import Nursery
@@ -47,6 +47,8 @@ class Stage:
 
     database: Database
     proxy: Proxy
+    openai_url: str
+    """Of an LLM that summarises."""
 
     async def play(self, campaign: Campaign, folder: Path) -> Outcome:
         """Play `campaign`, with all that it writes in `folder`, which is there and empty."""
@@ -62,6 +64,7 @@ class Stage:
             try:
                 hit = await _act(campaign, scene, breaking)
                 stuck = await self._settle(scene, journals)
+                stuck += await afterwards.run_all(self.database, self.openai_url)
             finally:
                 nursery.close()
                 await asyncio.to_thread(self.proxy.heal)
@@ -87,7 +90,8 @@ class Stage:
                 lease_seconds=LEASE_SECONDS,
                 lease_renewal_seconds=RENEWAL_SECONDS,
                 ship_seconds=SHIP_SECONDS,
-                run_jobs=False,
+                openai_api_key=SecretStr("none"),
+                openai_base_url=self.openai_url,
             )
 
         elsewhere = journals if campaign.shared_folder else folder / "rivals-journal"

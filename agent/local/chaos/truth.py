@@ -46,10 +46,10 @@ SELECT s.id::text, s.room_name AS room, s.status, s.end_reason,
     extract(epoch FROM s.ended_at)::float8 AS ended, s.duration_seconds::float8 AS duration,
     s.completeness, s.turn_count, s.reclaimed_at IS NOT NULL AS reclaimed,
     (SELECT count(*) FROM turns t WHERE t.session_id = s.id)::int AS turns,
-    (SELECT count(*) FROM procrastinate_jobs j WHERE j.args->>'session_id' = s.id::text
-        AND j.scheduled_at IS NULL)::int AS jobs,
     (SELECT count(*) FROM analysis_runs a WHERE a.session_id = s.id AND a.kind = 'summary'
-        AND a.transcript_sha256 = s.transcript_sha256)::int AS analyses,
+        AND a.transcript_sha256 = s.transcript_sha256)::int AS runs,
+    (SELECT count(*) FROM chaos_summaries c WHERE c.session_id = s.id)::int
+        - (SELECT count(*) FROM analysis_runs a WHERE a.session_id = s.id)::int AS more,
     (SELECT count(*) FROM chaos_ends e WHERE e.session_id = s.id AND NOT e.provisional)::int
         AS ends,
     EXISTS (SELECT FROM chaos_ends e WHERE e.session_id = s.id AND e.provisional
@@ -206,11 +206,11 @@ class Held:
             for row in self.turns
         ]
 
-    def ends(self, broken: frozenset[str], *, jobs: str = "jobs") -> list[StoredEnd]:
+    def ends(self, broken: frozenset[str]) -> list[StoredEnd]:
         """Return the ends of the sessions, one that came twice as two.
 
-        `broken` are the sessions whose receipt is not that of their turns; `jobs` says which figure
-        counts for them: deferred `jobs`, or `analyses` that were made.
+        `broken` are the sessions whose receipt is not that of their turns. Of the jobs count those
+        for the transcript as it is, and what was written without one of its own.
         """
         return [
             StoredEnd(
@@ -223,7 +223,7 @@ class Held:
                 row["completeness"],
                 receipt_kept=row["id"] not in broken,
                 reclaimed=row["taken"] or row["reclaimed"],
-                jobs=row[jobs],
+                jobs=row["runs"] + row["more"],
             )
             for row in self.sessions
             for _ in range(max(1, row["ends"]))
