@@ -5,12 +5,17 @@ They take the place of the bodies of those processes; a campaign that does not f
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
+from agent.jobs import after_session
 from agent.local.chaos import job, worker
 from agent.settings import Settings
-from persistence import liveness, sessions, turns
+from agent.worker.people import Person
+from agent.worker.recorder import Recorder
+from persistence import analyses, liveness, sessions, turns
+from persistence.events import Role
 from persistence.journal.file import Appended, JournalFile
 from persistence.journal.writer import JournalWriter
 
@@ -42,6 +47,40 @@ def stammering_worker(settings: Settings, record: Path) -> None:
 
 def _other(id_: Any) -> Any:
     return type(id_)(int=id_.int ^ 1)
+
+
+def quarrelsome_worker(settings: Settings, record: Path) -> None:
+    """Take a turn that is there already for a mistake of who sends it again."""
+    turns.INSERT = turns.INSERT.partition("ON CONFLICT")[0]
+    _worker(settings, record)
+
+
+def idle_worker(settings: Settings, record: Path) -> None:
+    """Defer no job when a session ends."""
+
+    async def nothing(*_: Any, **__: Any) -> None:
+        return
+
+    after_session.defer = nothing
+    _worker(settings, record)
+
+
+def eager_worker(settings: Settings, record: Path) -> None:
+    """Defer the jobs of a session twice, and make a summary each time."""
+    defer_all = after_session.defer_all
+
+    async def twice(*arguments: Any) -> None:
+        await defer_all(*arguments)
+        await defer_all(*arguments)
+
+    async def never(*_: Any) -> bool:
+        return False
+
+    async def always(*_: Any) -> bool:
+        return True
+
+    after_session.defer_all, analyses.has_run, analyses.begin = twice, never, always
+    _worker(settings, record)
 
 
 def jealous_worker(settings: Settings, record: Path) -> None:
@@ -81,4 +120,28 @@ def deaf_job(settings: Settings, *arguments: Any) -> None:
             append(self, event)
 
     JournalWriter.append = without_segments  # type: ignore[method-assign]
+    _job(settings, *arguments)
+
+
+def confused_job(settings: Settings, *arguments: Any) -> None:
+    """Take every third piece of speech for the coach's."""
+    segment, heard = Recorder.segment, itertools.count(1)
+
+    def anybodys(self: Recorder, now: Any, said: Any, speaker: Person) -> Any:
+        other = Person(Role.COACH, "coach-1")
+        return segment(self, now, said, speaker if next(heard) % 3 else other)
+
+    Recorder.segment = anybodys  # type: ignore[method-assign]
+    _job(settings, *arguments)
+
+
+def impatient_job(settings: Settings, *arguments: Any) -> None:
+    """Drop what the AI said when it was interrupted."""
+    ai_turn = Recorder.ai_turn
+
+    def unless_interrupted(self: Recorder, now: Any, item: Any) -> Any:
+        events = ai_turn(self, now, item)
+        return [] if item.interrupted else events
+
+    Recorder.ai_turn = unless_interrupted  # type: ignore[method-assign]
     _job(settings, *arguments)

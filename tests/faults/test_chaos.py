@@ -62,21 +62,30 @@ def test_a_campaign_finds_nothing_and_a_second_run_prints_what_the_first_found(
     assert not list((tmp_path / "state").glob("evidence-*"))
 
 
+def broken(body: Callable[..., None], *kinds: str) -> Any:
+    return pytest.param(body, set(kinds), marks=(pytest.mark.full, pytest.mark.chaos))
+
+
 @pytest.mark.parametrize(
-    ("broken", "kinds"),
+    ("body", "kinds"),
     [
         (broken_products.forgetful_worker, {"lost", "untrue receipt"}),
-        pytest.param(broken_products.stammering_worker, {"doubled"}, marks=pytest.mark.full),
-        pytest.param(broken_products.jealous_worker, {"reclaimed"}, marks=pytest.mark.full),
-        pytest.param(broken_products.untruthful_worker, {"untrue end"}, marks=pytest.mark.full),
-        pytest.param(broken_products.lazy_job, {"lost"}, marks=pytest.mark.full),
-        pytest.param(broken_products.deaf_job, {"lost"}, marks=pytest.mark.full),
+        broken(broken_products.stammering_worker, "doubled"),
+        broken(broken_products.quarrelsome_worker, "refused"),
+        broken(broken_products.jealous_worker, "reclaimed"),
+        broken(broken_products.untruthful_worker, "untrue end"),
+        broken(broken_products.idle_worker, "jobs"),
+        broken(broken_products.eager_worker, "jobs"),
+        broken(broken_products.lazy_job, "lost"),
+        broken(broken_products.deaf_job, "lost"),
+        broken(broken_products.confused_job, "misattributed"),
+        broken(broken_products.impatient_job, "lost"),
     ],
 )
 def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: Callable[..., None], kinds: set[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Callable[..., None], kinds: set[str]
 ) -> None:
-    monkeypatch.setattr(worker if "worker" in broken.__name__ else job, "run", broken)
+    monkeypatch.setattr(worker if "worker" in body.__name__ else job, "run", body)
     code, report = played(tmp_path)
     assert code == FAILED
     assert kinds <= set(found(report))

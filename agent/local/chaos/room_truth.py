@@ -175,6 +175,7 @@ def judged(
     return [
         *(f for f in judge(spoken, stored, slack=CLOCKS_SECONDS) if not _of_order(f)),
         *judge_ends(expected, held.ends(broken)),
+        *held.dead_letters(),
         *_unheld(rooms, set(rooms_of.values())),
     ]
 

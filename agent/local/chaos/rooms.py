@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import signal
@@ -18,7 +19,7 @@ import aiohttp
 import psutil
 from livekit import api
 
-from agent.local import toxiproxy
+from agent.local import state, toxiproxy
 from agent.local.chaos import room_truth
 from agent.local.chaos.deployment import GRACE_SECONDS, Deployment
 from agent.local.chaos.outcome import Outcome
@@ -70,7 +71,9 @@ class RoomStage:
         held = await asyncio.to_thread(
             Held.read, self.deployment.database, [room.name for room in play.rooms]
         )
+        held.keep(folder)
         said = play.said()
+        state.write_private(folder / "wire.json", "\n".join(map(json.dumps, said)))
         unsent = room_truth.unsent(said, play.deaf)
         spoken = [piece for room in play.rooms for piece in room.spoken(said, unsent)]
         findings = room_truth.judged(play.rooms, spoken, held, await self._wrong(held))

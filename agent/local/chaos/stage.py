@@ -71,6 +71,7 @@ class Stage:
         stories = [truth.told(job, breaking.full) for job in scene.jobs]
         spoken = [piece for story in stories for piece in story.spoken()]
         held = await asyncio.to_thread(Held.read, self.database)
+        held.keep(folder)
         return Outcome.of(
             campaign,
             hit,
@@ -132,6 +133,7 @@ class Stage:
         broken = frozenset(str(finding.session_id) for finding in wrong)
         return [
             *judge(spoken, held.stored(), slack=ORDER_SLACK),
+            *held.dead_letters(),
             *judge_ends([end for end in endings if end is not None], held.ends(broken)),
             *(finding for story in stories for finding in held.unsaid(story)),
         ]

@@ -8,13 +8,16 @@ since: then the session has to say that something is missing.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from agent.jobs.summary import MIN_TURNS
+from agent.local import state
 from agent.local.chaos import records
 from agent.local.chaos.database import Database
 from agent.local.chaos.records import Entry
@@ -57,10 +60,16 @@ SELECT s.id::text, s.room_name AS room, s.status, s.end_reason,
 FROM sessions s WHERE %(rooms)s::text[] IS NULL OR s.room_name = ANY(%(rooms)s) ORDER BY s.id
 """
 _TURNS = """
-SELECT t.session_id::text AS session, t.role, t.speaker_identity, t.text, t.interrupted
+SELECT t.session_id::text AS session, t.role, t.speaker_identity, t.text, t.interrupted,
+    t.seq, t.item_id, extract(epoch FROM t.started_at)::float8 AS began
 FROM turns t JOIN sessions s ON s.id = t.session_id
 WHERE %(rooms)s::text[] IS NULL OR s.room_name = ANY(%(rooms)s)
 ORDER BY t.session_id, t.started_at, t.seq
+"""
+_REFUSED = """
+SELECT d.session_id::text AS session, d.kind, d.sqlstate, d.constraint_name
+FROM dead_letters d LEFT JOIN sessions s ON s.id = d.session_id
+WHERE %(rooms)s::text[] IS NULL OR s.room_name = ANY(%(rooms)s)
 """
 
 
@@ -187,12 +196,19 @@ class Held:
 
     sessions: Rows
     turns: Rows
+    refused: Rows = field(default_factory=list)
+    """Dead letters."""
 
     @classmethod
     def read(cls, database: Database, rooms: Sequence[str] | None = None) -> Held:
         """Read the sessions of `rooms`, all if None, and their turns as a transcript has them."""
         wanted = {"rooms": None if rooms is None else list(rooms)}
-        return cls(database.query(_SESSIONS, wanted), database.query(_TURNS, wanted))
+        return cls(*(database.query(what, wanted) for what in (_SESSIONS, _TURNS, _REFUSED)))
+
+    def keep(self, folder: Path) -> None:
+        """Write it all to `folder`, as evidence."""
+        text = json.dumps(asdict(self), indent=1)
+        state.write_private(folder / "held.json", text)
 
     def stored(self) -> list[Stored]:
         return [
@@ -227,6 +243,15 @@ class Held:
             )
             for row in self.sessions
             for _ in range(max(1, row["ends"]))
+        ]
+
+    def dead_letters(self) -> list[Finding]:
+        """Return what was put aside: in a campaign nothing is said that Postgres cannot hold."""
+        return [
+            Finding(
+                Kind.REFUSED, row["session"], "{kind}: {sqlstate} {constraint_name}".format(**row)
+            )
+            for row in self.refused
         ]
 
     def row(self, session: str) -> dict[str, Any] | None:

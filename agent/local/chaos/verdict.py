@@ -30,7 +30,7 @@ Away = Sequence[tuple[float, float]]
 
 
 class Kind(StrEnum):
-    """What can be wrong; the first six are of a turn, the others of a session."""
+    """What can be wrong; the first seven are of a turn, the others of a session."""
 
     LOST = "lost"
     DOUBLED = "doubled"
@@ -41,6 +41,8 @@ class Kind(StrEnum):
     """Stored, and nobody said it so."""
     UNMARKED = "unmarked"
     """The AI was cut short, and the turn does not say so."""
+    REFUSED = "refused"
+    """Put aside as a dead letter, although nothing is wrong with it."""
     MISSING = "missing"
     """No such session."""
     NOT_ENDED = "not ended"
