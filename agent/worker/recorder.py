@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import uuid_utils.compat as uuids
@@ -32,6 +32,10 @@ from persistence.events import (
     clean_text,
 )
 from persistence.recovery import receipt_of, turn_of_progress, turn_of_segment
+
+
+LONGEST_ONSET = timedelta(seconds=3)
+"""From the first sound of speech until the first word in it, by the recogniser's late count."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Recorder:
             text=text,
             confidence=measures.share(utterance.confidence),
             language=self._language,
-            started_at=utterance.started_at or _first_start(absorbed) or now,
+            started_at=_start_of_speech(utterance.started_at, absorbed) or now,
             ended_at=utterance.ended_at or _last_end(absorbed) or now,
             source=source,
             metrics=measures.finite(utterance.metrics),
@@ -286,6 +290,17 @@ def _progress(now: datetime, reply: Reply) -> Progress:
         generated_text=reply.meant(reply.heard),
         started_at=reply.heard_since or now,
     )
+
+
+def _start_of_speech(seen: datetime | None, words: list[Segment]) -> datetime | None:
+    """Return when a turn began: when speech was `seen`, unless its `words` came much later.
+
+    Where the recogniser lost words, the framework counts the next ones from the lost ones' start.
+    """
+    first = _first_start(words)
+    if seen is None or first is None:
+        return seen or first
+    return seen if first - seen <= LONGEST_ONSET else first
 
 
 def _first_start(segments: list[Segment]) -> datetime | None:

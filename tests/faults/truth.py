@@ -21,8 +21,9 @@ from broken_postgres import until
 
 from agent.jobs.summary import MIN_TURNS
 from agent.local.chaos.database import Database
+from agent.local.chaos.endings import Ending, judge_ends
 from agent.local.chaos.truth import Held
-from agent.local.chaos.verdict import Away, Ending, Finding, Spoken, due, judge, judge_ends
+from agent.local.chaos.verdict import Away, Finding, Spoken, due, judge
 from agent.local.client import SAMPLE_RATE, RoomClient
 from agent.local.providers import lines
 from agent.local.providers.tones import Code, Decoder, Kind

@@ -6,17 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from agent.local.chaos.endings import Ending, StoredEnd, judge_ends
 from agent.local.chaos.verdict import (
-    Ending,
     Kind,
     Spoken,
     Stored,
-    StoredEnd,
     counts,
     due,
     heard_until,
     judge,
-    judge_ends,
 )
 from persistence.events import Role
 
@@ -239,3 +237,32 @@ def test_an_end_that_is_not_as_it_was_is_found(changed: dict[str, object], kind:
 
 def test_a_worker_out_of_touch_may_have_been_reclaimed() -> None:
     assert end_kinds(replace(ENDING, reclaimable=True), replace(END, reclaimed=True)) == []
+
+
+def test_the_first_word_of_a_reply_is_nobody_elses_loss() -> None:
+    """So few words could be of any reply; the one that is there whole is not said twice by them."""
+    other = replace(REPLY, text="Answer two, what matters to you in it?", at=7.0, kept="")
+    cut = kept(REPLY, text="Answer", interrupted=True)
+    assert judge([REPLY, other], [cut, kept(REPLY)]) == []
+    assert judge([other, REPLY], [kept(REPLY), cut]) == []
+
+
+def test_of_the_same_words_said_twice_one_may_be_cut_short_and_none_may_be_gone() -> None:
+    again, cut = (
+        replace(REPLY, kept="Answer one,"),
+        kept(REPLY, text="Answer one,", interrupted=True),
+    )
+    for said in ([REPLY, again], [again, REPLY]):
+        assert judge(said, [cut, kept(REPLY)]) == judge(said, [kept(REPLY), cut]) == []
+        assert kinds(said, [cut]) == [Kind.LOST, Kind.LOST]
+        assert kinds(said, [kept(REPLY)]) == [Kind.LOST]
+
+
+@pytest.mark.parametrize(
+    ("began", "wrong"), [(0.2, False), (1.4, False), (-0.1, True), (1.6, True)]
+)
+def test_a_turn_that_began_when_nobody_spoke_is_misordered(began: float, wrong: bool) -> None:  # noqa: FBT001
+    turn = kept(HELLO, began=began)
+    found = [finding.kind for finding in judge([HELLO], [turn], early=1.0, late=0.5)]
+    assert found == ([Kind.MISORDERED] if wrong else [])
+    assert judge([HELLO], [turn]) == []

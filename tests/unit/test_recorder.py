@@ -110,6 +110,16 @@ def test_of_two_segments_with_the_same_words_a_turn_is_the_one_that_began_when_i
     assert (dropped.started_at, turn.started_at) == (at(1), at(8.8))
 
 
+def test_a_turn_does_not_begin_with_speech_whose_words_were_lost(recorder: Recorder) -> None:
+    """The framework counts from the lost words' start; what was said meanwhile came before it."""
+    recorder.segment(at(9), said("And now?", started_at=at(8), ended_at=at(9)), CLIENT)
+    [turn] = turns(recorder.client_turn(at(9.5), said("And now?", "a", started_at=at(2))))
+    assert turn.started_at == at(8)
+    recorder.segment(at(14), said("Well, yes.", started_at=at(13), ended_at=at(14)), CLIENT)
+    [slow] = turns(recorder.client_turn(at(14.5), said("Well, yes.", "b", started_at=at(11))))
+    assert slow.started_at == at(11)
+
+
 def test_a_turn_with_an_interim_tail_absorbs_the_final_part_of_it(recorder: Recorder) -> None:
     recorder.segment(at(1), said("I was going to"), CLIENT)
     (turn,) = turns(recorder.client_turn(at(2), said("I was going to say", "a")))

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import prompts
 from agent.jobs.summary import MIN_TURNS
 from agent.local.chaos import records
+from agent.local.chaos.endings import Ending, judge_ends
 from agent.local.chaos.plan import Talk
 from agent.local.chaos.records import Entry
 from agent.local.chaos.truth import Held
 from agent.local.chaos.verdict import (
     HEARD_SECONDS,
     SEGMENT_SECONDS,
-    Ending,
     Finding,
     Kind,
     Spoken,
-    Stored,
     due,
     judge,
-    judge_ends,
 )
 from agent.local.providers import lines
 from persistence.events import EndReason, Role
 
 CLOCKS_SECONDS = 1.5
 """By how much two speakers' times may disagree: one is that of the audio, one that of its text."""
+EARLY_SECONDS = 5.0
+"""From an utterance's beginning until its final text: one that was cut off is given up late."""
 ON_ITS_WAY_SECONDS = 0.4
 """From the provider's log of a final segment until it is sent and has arrived, machine under load;
 Realtime sends its transcript a moment after that."""
@@ -163,17 +163,20 @@ def judged(
 ) -> list[Finding]:
     """Return all that is wrong; `broken` are the sessions with a wrong receipt."""
     rooms_of = {row["id"]: row["room"] for row in held.sessions}
-    stored = [
-        Stored(rooms_of[turn.session], turn.role, turn.text, turn.speaker, turn.interrupted)
-        for turn in held.stored()
-    ]
+    stored = [replace(turn, session=rooms_of[turn.session]) for turn in held.stored()]
     ending = {room.name: frozenset(map(str, room.reasons())) for room in rooms}
     expected = [
         Ending(row["id"], ending[row["room"]], jobs=int(row["turns"] >= MIN_TURNS))
         for row in held.sessions
     ]
     return [
-        *(f for f in judge(spoken, stored, slack=CLOCKS_SECONDS) if not _of_order(f)),
+        *(
+            f
+            for f in judge(
+                spoken, stored, slack=CLOCKS_SECONDS, early=EARLY_SECONDS, late=CLOCKS_SECONDS
+            )
+            if not _of_order(f)
+        ),
         *judge_ends(expected, held.ends(broken)),
         *held.dead_letters(),
         *_unheld(rooms, set(rooms_of.values())),

@@ -32,6 +32,7 @@ from agent.local.processes import Child, ChildDiedError
 from agent.local.toxiproxy import Toxic
 from persistence import audit
 from persistence.database import connect
+from persistence.events import Role
 
 SETTLE_SECONDS = 60.0
 """In which everything is in Postgres once nothing is broken and everybody has left."""
@@ -81,7 +82,7 @@ class RoomStage:
             campaign,
             hit,
             [*stuck, *findings],
-            spoken,
+            [piece for piece in spoken if piece.role is Role.CLIENT or piece.least],
             sessions=len(held.sessions),
             turns=len(held.turns),
             seconds=time.monotonic() - began,

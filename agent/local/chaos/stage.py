@@ -19,13 +19,14 @@ from pydantic import SecretStr
 from agent.local.chaos import afterwards, truth
 from agent.local.chaos.breaking import Breaking
 from agent.local.chaos.database import Database
+from agent.local.chaos.endings import judge_ends
 from agent.local.chaos.nursery import Nursery
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Fault, Talk
 from agent.local.chaos.plan import Kind as Breakage
 from agent.local.chaos.scene import STOP_SECONDS, Scene, StuckError, signalled
 from agent.local.chaos.truth import Held, Told
-from agent.local.chaos.verdict import Finding, Kind, Spoken, judge, judge_ends
+from agent.local.chaos.verdict import Finding, Kind, Spoken, judge
 from agent.local.toxiproxy import Proxy
 from agent.settings import Settings
 from persistence import audit
@@ -38,6 +39,8 @@ SETTLE_SECONDS = 60.0
 DISK_BYTES = 4 * 1024 * 1024
 ORDER_SLACK = 0.005
 """Seconds by which the job's own look at the clock and the recorder's may differ."""
+CLOCK_SLACK = 0.5
+"""Seconds by which what is stored may have begun at another moment than what was said."""
 _LOOK_SECONDS = 0.05
 
 
@@ -132,7 +135,7 @@ class Stage:
         endings = [story.ending(held.row(story.session)) for story in stories]
         broken = frozenset(str(finding.session_id) for finding in wrong)
         return [
-            *judge(spoken, held.stored(), slack=ORDER_SLACK),
+            *judge(spoken, held.stored(), slack=ORDER_SLACK, early=CLOCK_SLACK, late=CLOCK_SLACK),
             *held.dead_letters(),
             *judge_ends([end for end in endings if end is not None], held.ends(broken)),
             *(finding for story in stories for finding in held.unsaid(story)),

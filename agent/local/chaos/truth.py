@@ -20,17 +20,16 @@ from agent.jobs.summary import MIN_TURNS
 from agent.local import state
 from agent.local.chaos import records
 from agent.local.chaos.database import Database
+from agent.local.chaos.endings import Ending, StoredEnd
 from agent.local.chaos.records import Entry
 from agent.local.chaos.scene import LiveJob
 from agent.local.chaos.verdict import (
     HEARD_SECONDS,
     SEGMENT_SECONDS,
-    Ending,
     Finding,
     Kind,
     Spoken,
     Stored,
-    StoredEnd,
 )
 from persistence.events import EndReason, Role
 
@@ -218,6 +217,7 @@ class Held:
                 row["text"],
                 row["speaker_identity"],
                 row["interrupted"],
+                row.get("began"),
             )
             for row in self.turns
         ]

@@ -22,9 +22,6 @@ SEGMENT_SECONDS = 0.1
 """From a final segment's arrival until it is safe from any crash."""
 HEARD_SECONDS = 0.5
 """From a word's being heard until it is."""
-DURATION_SLACK = 1.0
-"""Seconds; durations are stored as a number of their own."""
-
 Away = Sequence[tuple[float, float]]
 """When nobody was there who could keep anything: from a death to the next start, in seconds."""
 
@@ -86,40 +83,8 @@ class Stored:
     text: str
     speaker: str | None = None
     interrupted: bool = False
-
-
-@dataclass(frozen=True)
-class Ending:
-    """How a session has to have ended."""
-
-    session: str
-    reasons: frozenset[str]
-    """Those that are true."""
-    statuses: frozenset[str] = frozenset({"completed", "cancelled"})
-    completeness: frozenset[str] = frozenset({"complete", "recovered", "partial"})
-    ended: tuple[float, float] | None = None
-    """No earlier and no later, in seconds of the clock of `StoredEnd`; None where any is right."""
-    reclaimable: bool = False
-    """Whether its worker was out of touch for longer than its lease."""
-    jobs: int = 1
-    """Runs of its after-session jobs."""
-
-
-@dataclass(frozen=True)
-class StoredEnd:
-    """What Postgres holds of a session's end, recounted by the caller where it can be."""
-
-    session: str
-    status: str
-    reason: str | None
-    started_at: float
-    ended_at: float | None
-    duration_seconds: float | None
-    completeness: str | None
-    receipt_kept: bool
-    """Whether turn count and hash of the receipt are those of the turns."""
-    reclaimed: bool
-    jobs: int
+    began: float | None = None
+    """By the same clock as what was spoken."""
 
 
 @dataclass(frozen=True)
@@ -152,65 +117,23 @@ def counts(findings: Iterable[Finding]) -> Mapping[Kind, int]:
 
 
 def judge(
-    spoken: Sequence[Spoken], stored: Sequence[Stored], *, slack: float = 0.0
+    spoken: Sequence[Spoken],
+    stored: Sequence[Stored],
+    *,
+    slack: float = 0.0,
+    early: float | None = None,
+    late: float = 0.0,
 ) -> list[Finding]:
     """Return all that is wrong with the turns in `stored`.
 
     `slack` (seconds) is how far the clocks of two speakers may disagree: what they began within it
-    may stand in either order. One speaker's own words have to be in order whatever it is.
+    may stand in either order. One speaker's own words have to be in order whatever it is. By so
+    many seconds too `early` or `late` may a person's turn begin; None: no matter when.
     """
-    matches = _Matches(spoken)
-    for turn in stored:
-        matches.read(turn)
-    return [*matches.findings, *matches.missing(), *_misordered(matches.places, slack)]
-
-
-def judge_ends(expected: Sequence[Ending], stored: Sequence[StoredEnd]) -> list[Finding]:
-    """Return all that is wrong with the sessions in `stored`."""
-    found: dict[str, list[StoredEnd]] = defaultdict(list)
-    for end in stored:
-        found[end.session].append(end)
-    findings = [
-        Finding(Kind.INVENTED, session, "a session that nobody held")
-        for session in found.keys() - {ending.session for ending in expected}
-    ]
-    for ending in expected:
-        match found[ending.session]:
-            case []:
-                findings.append(Finding(Kind.MISSING, ending.session, "no session"))
-            case [end]:
-                findings += _of_end(ending, end)
-            case several:
-                findings.append(
-                    Finding(Kind.ENDED_TWICE, ending.session, f"{len(several)} sessions")
-                )
-    return findings
-
-
-def _of_end(ending: Ending, end: StoredEnd) -> list[Finding]:
-    if end.ended_at is None or end.status == "active":
-        return [Finding(Kind.NOT_ENDED, end.session, f"it is {end.status}")]
-    findings = [
-        Finding(Kind.UNTRUE_END, end.session, what) for what in _untrue(ending, end, end.ended_at)
-    ]
-    if not end.receipt_kept or end.completeness not in ending.completeness:
-        kept = "kept" if end.receipt_kept else "not kept"
-        findings.append(Finding(Kind.UNTRUE_RECEIPT, end.session, f"{end.completeness}, {kept}"))
-    if end.reclaimed and not ending.reclaimable:
-        findings.append(Finding(Kind.RECLAIMED, end.session, "its worker had been in touch"))
-    if end.jobs != ending.jobs:
-        findings.append(Finding(Kind.JOBS, end.session, f"{end.jobs} for {ending.jobs}"))
-    return findings
-
-
-def _untrue(ending: Ending, end: StoredEnd, ended_at: float) -> Iterable[str]:
-    if end.reason not in ending.reasons or end.status not in ending.statuses:
-        yield f"{end.status} ({end.reason})"
-    if ending.ended and not ending.ended[0] <= ended_at <= ending.ended[1]:
-        yield f"{ended_at - ending.ended[0]:+.1f} s from when it can have ended"
-    lasted = ended_at - end.started_at
-    if end.duration_seconds is None or abs(end.duration_seconds - lasted) > DURATION_SLACK:
-        yield f"lasted {lasted:.1f} s, stored as {end.duration_seconds}"
+    matches = _Matches(spoken, early, late)
+    matches.read(stored)
+    misordered = _misordered(matches.places(), slack)
+    return [*matches.findings, *matches.missing(), *misordered]
 
 
 @dataclass
@@ -218,9 +141,11 @@ class _Matches:
     """Which piece of speech is found where."""
 
     spoken: Sequence[Spoken]
+    early: float | None
+    late: float
     findings: list[Finding] = field(default_factory=list)
-    places: list[tuple[str, Spoken]] = field(default_factory=list)
-    """Found pieces, and the session whose transcript has them, as they are read."""
+    _places: dict[int, list[tuple[str, Spoken]]] = field(default_factory=lambda: defaultdict(list))
+    """Found pieces by the turn that holds them, and the session whose transcript has it."""
     _times: Counter[int] = field(default_factory=Counter)
     _most: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """Words found of each piece, at the place where there are most of them."""
@@ -231,9 +156,26 @@ class _Matches:
             words = self.spoken[index].text.split()
             self._first_words[words[0] if words else ""].append(index)
 
-    def read(self, turn: Stored) -> None:
-        """Take a turn apart into the pieces that it holds."""
+    def read(self, stored: Sequence[Stored]) -> None:
+        """Take all turns apart into the pieces that they hold.
+
+        Of an AI's reply there may be so few words that they could be of several: whole replies
+        have the first choice, then those of which there is more.
+        """
+        for place in sorted(range(len(stored)), key=lambda place: self._cut(stored[place])):
+            self._read(place, stored[place])
+
+    def _cut(self, turn: Stored) -> tuple[bool, int]:
+        """Return whether a turn is an AI's and not all of what it said, and less the longer."""
         words = turn.text.split()
+        whole = turn.role != Role.AI or any(
+            self.spoken[index].text.split() == words
+            for index in self._first_words.get(words[0] if words else "", ())
+        )
+        return (not whole, 0 if whole else -len(words))
+
+    def _read(self, place: int, turn: Stored) -> None:
+        words, first = turn.text.split(), True
         while words:
             best = max(
                 self._first_words.get(words[0], ()),
@@ -244,14 +186,27 @@ class _Matches:
             if best is None or not length:
                 self._found(Kind.INVENTED, turn.session, " ".join(words))
                 return
-            self._take(best, turn, words[:length])
-            words = words[length:]
+            self._take(best, turn, words[:length], place, first=first)
+            words, first = words[length:], False
+
+    def places(self) -> Iterable[tuple[str, Spoken]]:
+        """Return the pieces found, in the order in which they are read."""
+        return (found for place in sorted(self._places) for found in self._places[place])
 
     def missing(self) -> Iterable[Finding]:
-        """Return what had to be there and is not."""
+        """Return what had to be there and is not.
+
+        Of what was said several times in the same words nobody can tell which is which.
+        """
+        same: dict[tuple[str, Role, str], list[int]] = defaultdict(list)
         for index, piece in enumerate(self.spoken):
-            if lost := piece.least[self._most[index] :]:
-                yield Finding(Kind.LOST, piece.session, " ".join(lost))
+            same[piece.session, piece.role, piece.text].append(index)
+        for (session, _, _), indices in same.items():
+            due = sorted((self.spoken[index].least for index in indices), key=len, reverse=True)
+            found = sorted((self._most[index] for index in indices), reverse=True)
+            for least, most in zip(due, found, strict=True):
+                if lost := least[most:]:
+                    yield Finding(Kind.LOST, session, " ".join(lost))
 
     def _fit(self, index: int, words: Sequence[str], turn: Stored) -> tuple[bool, int, int, bool]:
         """Return how well a piece fits what a turn goes on with, to compare.
@@ -276,7 +231,9 @@ class _Matches:
         cut = piece.role == Role.AI and said[: len(words)] == list(words)
         return len(words) if cut else 0
 
-    def _take(self, index: int, turn: Stored, words: Sequence[str]) -> None:
+    def _take(
+        self, index: int, turn: Stored, words: Sequence[str], place: int, *, first: bool
+    ) -> None:
         piece, text = self.spoken[index], " ".join(words)
         self._times[index] += 1
         self._most[index] = max(self._most[index], len(words))
@@ -288,13 +245,32 @@ class _Matches:
             self._found(Kind.MISATTRIBUTED, turn.session, text)
         if len(words) < len(piece.text.split()) and not turn.interrupted:
             self._found(Kind.UNMARKED, turn.session, text)
-        self.places.append((turn.session, piece))
+        if not self._ambiguous(words, turn):
+            self._places[place].append((turn.session, piece))
+        if first:
+            self._look_at_the_clock(piece, turn)
+
+    def _ambiguous(self, words: Sequence[str], turn: Stored) -> bool:
+        """Return whether the words could be the beginning of several replies in that session."""
+        fitting = {
+            self.spoken[index].text
+            for index in self._first_words[words[0]]
+            if self.spoken[index].session == turn.session and self._length(index, words)
+        }
+        return len(fitting) > 1
+
+    def _look_at_the_clock(self, piece: Spoken, turn: Stored) -> None:
+        if self.early is None or turn.began is None or piece.role == Role.AI:
+            return
+        off = turn.began - piece.at
+        if not -self.early <= off <= self.late:
+            self._found(Kind.MISORDERED, turn.session, f"{piece.text} ({off:+.1f} s)")
 
     def _found(self, kind: Kind, session: str, what: str) -> None:
         self.findings.append(Finding(kind, session, what))
 
 
-def _misordered(places: Sequence[tuple[str, Spoken]], slack: float) -> Iterable[Finding]:
+def _misordered(places: Iterable[tuple[str, Spoken]], slack: float) -> Iterable[Finding]:
     """Return the pieces that stand behind one that was said after them."""
     latest: dict[tuple[str, Role | None], float] = {}
     for session, piece in places:
