@@ -33,7 +33,6 @@ from persistence.events import (
 )
 from persistence.recovery import receipt_of, turn_of_progress, turn_of_segment
 
-
 LONGEST_ONSET = timedelta(seconds=3)
 """From the first sound of speech until the first word in it, by the recogniser's late count."""
 

@@ -261,7 +261,7 @@ def test_of_the_same_words_said_twice_one_may_be_cut_short_and_none_may_be_gone(
 @pytest.mark.parametrize(
     ("began", "wrong"), [(0.2, False), (1.4, False), (-0.1, True), (1.6, True)]
 )
-def test_a_turn_that_began_when_nobody_spoke_is_misordered(began: float, wrong: bool) -> None:  # noqa: FBT001
+def test_a_turn_that_began_when_nobody_spoke_is_misordered(began: float, wrong: bool) -> None:
     turn = kept(HELLO, began=began)
     found = [finding.kind for finding in judge([HELLO], [turn], early=1.0, late=0.5)]
     assert found == ([Kind.MISORDERED] if wrong else [])
