@@ -136,7 +136,9 @@ _FAILED = """
     GROUP BY 1 ORDER BY 1
 """
 _OVERDUE = """
-    SELECT count(*) FROM procrastinate_jobs WHERE status = 'todo' AND scheduled_at < now() - %s
+    SELECT count(*) FROM procrastinate_jobs j WHERE status = 'todo'
+        AND COALESCE(scheduled_at, (SELECT min(e.at) FROM procrastinate_events e
+            WHERE e.job_id = j.id)) < now() - %s
 """
 
 
