@@ -190,8 +190,9 @@ def _left(seen: Inspection) -> list[Check]:
     return checks
 
 
-def of_rooms(rooms: int, waiting: int) -> list[Check]:
-    checks = [ok(Area.LIVEKIT, "rooms", f"{rooms}")]
+def of_rooms(rooms: int, known: int, waiting: int) -> list[Check]:
+    """Judge the rooms there are, those that were looked into, and those where somebody waits."""
+    checks = [ok(Area.LIVEKIT, "rooms", f"{rooms}" if known == rooms else f"{rooms}, {known} seen")]
     if waiting:
         advice = (
             "no worker took them: are workers registered, at this server, under COACH_AGENT_NAME?"

@@ -100,8 +100,8 @@ def test_a_role_that_may_too_much_can_wait_and_one_that_may_too_little_cannot() 
         (judgement.of_jobs(Jobs([], 0)), {}),
         (judgement.of_jobs(Jobs([Count("summarise", 1)], 0)), {"failed: summarise": Level.BAD}),
         (judgement.of_jobs(Jobs([], 4)), {"overdue": Level.BAD}),
-        (judgement.of_rooms(7, 0), {}),
-        (judgement.of_rooms(7, 1), {"clients without an agent": Level.BAD}),
+        (judgement.of_rooms(7, 7, 0), {}),
+        (judgement.of_rooms(7, 3, 1), {"clients without an agent": Level.BAD}),
     ],
 )
 def test_workers_sessions_jobs_and_rooms(checks: list[Check], found: dict[str, Level]) -> None:
@@ -142,7 +142,7 @@ def test_whatever_is_not_well_says_what_to_do() -> None:
         *judgement.of_dead_letters([Count("turn", 1)]),
         *judgement.of_jobs(Jobs([Count("summarise", 1)], 1)),
         *judgement.of_journals(Inspection(False, 1, 0, LIMIT, 0, 1, 1, 1, 1, 1), LIMIT),
-        *judgement.of_rooms(1, 1),
+        *judgement.of_rooms(1, 1, 1),
     ]
     assert len({check.name for check in worst}) == len(worst)
     assert all(check.advice for check in worst if check.level is not Level.OK)
