@@ -66,6 +66,8 @@ FALLBACK_PROVIDERS: Mapping[str, tuple[str, ...]] = {
 DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MAX_PORT = 65535
+RENEWALS_A_LEASE = 3
+"""At least: a lease outlives a renewal that fails, and the one after it."""
 
 
 class SettingsError(Exception):
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
         extra="ignore",
         populate_by_name=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     # what it stands on
@@ -296,12 +299,20 @@ def look(*needs: Need, **overrides: Any) -> tuple[Settings, list[str]]:
             message = detail["msg"].removeprefix("Value error, ")
             problems.append(f"{environment_name(field) if field else name} is malformed: {message}")
     present = settings or _lenient(malformed)
-    return present, problems + _missing(needs, present, malformed)
+    return present, problems + _contradictions(present) + _missing(needs, present, malformed)
 
 
 def secret(value: SecretStr | None) -> str:
     """Return a secret in the clear; an unset one is an empty string, which no provider takes."""
     return value.get_secret_value() if value else ""
+
+
+def _contradictions(present: Settings) -> list[str]:
+    """Return what is wrong only with the settings together."""
+    if present.lease_seconds >= RENEWALS_A_LEASE * present.lease_renewal_seconds:
+        return []
+    name, other = map(environment_name, ("lease_seconds", "lease_renewal_seconds"))
+    return [f"{name} is malformed: must be {RENEWALS_A_LEASE} times {other}, or more"]
 
 
 def _missing(needs: tuple[Need, ...], present: Settings, malformed: set[str]) -> list[str]:

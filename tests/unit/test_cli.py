@@ -61,6 +61,23 @@ def test_start_names_everything_that_is_missing_or_malformed_in_one_message(coac
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COACH_LEASE_SECONDS", "20"),  # renewed every 10 s: one that fails, and it has run out
+        ("COACH_LEASE_SECONDS", "inf"),
+        ("COACH_CLIENT_GRACE_SECONDS", "1e999"),
+        ("COACH_MAX_SESSION_MINUTES", "nan"),
+    ],
+)
+def test_a_time_that_cannot_work_is_malformed(coach: Coach, name: str, value: str) -> None:
+    ended = coach("jobs", DATABASE_URL=NOWHERE, OPENAI_API_KEY="sk-x", **{name: value})
+    (message,) = ended.err.splitlines()
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{name} is malformed" in message
+    assert "missing" not in message
+
+
+@pytest.mark.parametrize(
     ("command", "missing"),
     [
         ("api", {"LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "DATABASE_URL"}),
