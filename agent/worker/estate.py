@@ -31,6 +31,10 @@ log = structlog.get_logger("coach.estate")
 LEASE_SECONDS = 2.0
 """How long a worker without a lease waits for one before it takes jobs all the same."""
 
+PREDECESSOR_SECONDS = 30.0
+"""How long jobs of a worker that is gone may take to end. They do so at once, or hang: then who
+comes after it does not wait for them, and ends their sessions whenever they are dead."""
+
 HURRIED_SHIP_SECONDS = 5.0
 """How long a worker that was told twice to stop waits for Postgres to have everything."""
 
@@ -73,8 +77,7 @@ class Estate:
 
     async def recover(self) -> None:
         """End what an earlier worker left in this folder, before new jobs write to it."""
-        ended = await self.shipper.recover_folder()
-        if ended:
+        if ended := await _recovered(self.shipper):
             log.warning("sessions_recovered", count=ended)
 
     def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -151,11 +154,21 @@ async def ship_all(settings: Settings, folder: WorkerFolder, worker_id: UUID) ->
     shipper = _shipper(settings, folder, worker_id)
     running = asyncio.create_task(shipper.run(), name="ship_all")
     try:
-        await shipper.recover_folder()
+        await _recovered(shipper)
         return await shipper.flushed(settings.ship_seconds)
     finally:
         shipper.stop()
         await running
+
+
+async def _recovered(shipper: Shipper) -> int:
+    """End what dead jobs left; return how many sessions, as far as all are known to be dead."""
+    try:
+        async with asyncio.timeout(PREDECESSOR_SECONDS):
+            return await shipper.recover_folder()
+    except TimeoutError:
+        log.warning("jobs_of_predecessor_run", sessions=shipper.open_sessions())
+        return 0
 
 
 def _shipper(settings: Settings, folder: WorkerFolder, worker_id: UUID) -> Shipper:
