@@ -35,6 +35,7 @@ FIGURES = {
     "durability": "a turn in the journal, and in Postgres",
     "latency": "what recorder and journal add to an answer",
     "memory": "of the worker and of a job",
+    "watchers": "following a session, 500 at once",
 }
 screen = Console(stderr=True)
 
