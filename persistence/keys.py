@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -97,6 +98,16 @@ async def find(db: Connection, key: str) -> Key | None:
     """  # noqa: S608 - the columns are a constant
     async with db.cursor(row_factory=class_row(Key)) as cursor:
         return await (await cursor.execute(query, (hash_of(key),))).fetchone()
+
+
+async def ended(db: Connection, key_ids: Collection[UUID]) -> set[UUID]:
+    """Return which of these keys hold no longer: revoked, expired or gone."""
+    query = """
+        SELECT id FROM unnest(%s::uuid[]) AS asked (id) WHERE NOT EXISTS (
+            SELECT FROM api_keys k WHERE k.id = asked.id AND k.revoked_at IS NULL
+              AND (k.expires_at IS NULL OR k.expires_at > now()))
+    """
+    return {key_id for (key_id,) in await (await db.execute(query, (list(key_ids),))).fetchall()}
 
 
 async def note_use(db: Connection, key_id: UUID) -> None:

@@ -97,7 +97,7 @@ class _Exchange:
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         self.status: int | None = None
         self.limit: asyncio.Timeout | None = None
-        """How long the answer may take to begin; a stream may then last."""
+        """How long the answer may take; of one that streams, each piece to be taken."""
         self._streams = False
         self._scope = scope
         self._send = send
@@ -108,12 +108,15 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             self._streams = headers.get("content-type", "").startswith(STREAM)
-            if self.limit is not None and self._streams:
-                self.limit.reschedule(None)
             headers["x-request-id"] = self.request_id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-        await self._send(message)
+        if self._streams and self.limit is not None:
+            self.limit.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
+            await self._send(message)
+            self.limit.reschedule(None)
+        else:
+            await self._send(message)
 
     @property
     def method(self) -> str:

@@ -13,6 +13,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
+from agent.api.following import NoPlaceError
 from agent.api.resources import The, connection
 from agent.api.transcripts import viewer_of
 from persistence import reads, transcripts
@@ -28,6 +29,12 @@ _EVENT = {
         "data": {"contentMediaType": "application/json", "contentSchema": {"anyOf": _SAID_OR_END}},
     },
 }
+
+AT_ONCE = 20
+AT_ONCE_BY_ADMINISTRATORS = 1000
+"""Streams that one key may hold open, in one process."""
+RETRY_SECONDS = 30
+
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events `turn`, each with a message, and at last `end`, with the session.",
@@ -36,10 +43,23 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
+Reader = Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))]
+
+
+async def _place(resources: The, reader: Reader) -> AsyncIterator[None]:
+    """Hold one of the reader's places until the stream has ended; raises 429 if none is left."""
+    most = AT_ONCE_BY_ADMINISTRATORS if Scope.ADMIN in reader.scopes else AT_ONCE
+    try:
+        with resources.following.place(reader.id, most):
+            yield
+    except NoPlaceError:
+        details = f"at most {most} streams at once for each key"
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, details, headers) from None
+
+
 async def _followed(
-    resources: The,
-    reader: Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))],
-    session_id: Annotated[UUID, Path(alias="sessionId")],
+    resources: The, reader: Reader, session_id: Annotated[UUID, Path(alias="sessionId")]
 ) -> UUID:
     """Return the session to follow, and note that `reader` does; raises 404.
 
@@ -56,16 +76,18 @@ async def _followed(
 @router.get(
     "/{sessionId}/events",
     response_class=EventSourceResponse,
+    dependencies=[Depends(_place)],
     responses=_STREAM | documented(400, 401, 403, 404, 503),
 )
 async def follow_session(
     resources: The,
+    reader: Reader,
     session_id: Annotated[UUID, Depends(_followed)],
     last_event_id: Annotated[
         str | None, Header(max_length=64, description="Go on behind this event.")
     ] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Follow a session: what was said so far, each turn as it lands, and the end."""
-    async with resources.following.watch(session_id, last_event_id) as watcher:
+    async with resources.following.watch(session_id, reader.id, last_event_id) as watcher:
         while (event := await watcher.events.get()) is not None:
             yield ServerSentEvent(raw_data=event.data, event=event.name, id=event.id)

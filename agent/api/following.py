@@ -9,9 +9,12 @@ landed late behind it is noticed, and everything is given again rather than some
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +23,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from agent.api import messages
-from persistence import database, landings, transcripts
+from persistence import database, keys, landings, transcripts
 from persistence.errors import PersistenceError
 from persistence.transcripts import TurnRow
 
@@ -31,6 +34,10 @@ LOOK_SECONDS = 0.1
 WAITING_EVENTS = 1000
 """Of one watcher, who is let go when there would be more."""
 RETRY_SECONDS = 1.0
+KEYS_SECONDS = 10.0
+"""How long a key that was revoked, or ran out, may still follow."""
+ANSWER_SECONDS = 10.0
+"""How long Postgres may take to answer before it is taken for gone."""
 
 
 class Event(NamedTuple):
@@ -42,10 +49,15 @@ class Event(NamedTuple):
     """JSON."""
 
 
+class NoPlaceError(Exception):
+    """A key follows as many sessions as it may at once."""
+
+
 class Watcher:
     """One who follows; `None` in the queue says that nothing more comes."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_id: UUID) -> None:
+        self.key_id = key_id
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
 
     def give(self, event: Event | None) -> bool:
@@ -61,6 +73,8 @@ class Watched:
     """What is known of a session that somebody watches."""
 
     watchers: set[Watcher] = field(default_factory=set)
+    interested: int = 0
+    """The watchers, and those who wait for its first reading to become one."""
     turns: dict[UUID, Event] = field(default_factory=dict)
     """In the order in which they landed."""
     end: Event | None = None
@@ -77,12 +91,31 @@ class Following:
         self._watched: dict[UUID, Watched] = {}
         self._unread: set[UUID] = set()
         self._wanted = asyncio.Event()
+        self._by_key: Counter[UUID] = Counter()
+
+    @contextmanager
+    def place(self, key_id: UUID, most: int) -> Iterator[None]:
+        """Take one of the `most` places that a key has to follow; raises NoPlaceError."""
+        if self._by_key[key_id] >= most:
+            raise NoPlaceError
+        self._by_key[key_id] += 1
+        try:
+            yield
+        finally:
+            self._by_key[key_id] -= 1
+            self._by_key += Counter()  # without those at zero
 
     @asynccontextmanager
-    async def watch(self, session_id: UUID, last_event: str | None) -> AsyncIterator[Watcher]:
-        """Follow a session from behind `last_event` on, from its start if that is None."""
+    async def watch(
+        self, session_id: UUID, key_id: UUID, last_event: str | None
+    ) -> AsyncIterator[Watcher]:
+        """Follow a session from behind `last_event` on, from its start if that is None.
+
+        It ends with the session, or when the key that it is followed with holds no longer.
+        """
         watched = self._watched.setdefault(session_id, Watched())
-        watcher = Watcher()
+        watched.interested += 1
+        watcher = Watcher(key_id)
         try:
             if not watched.read.is_set():
                 self._unread.add(session_id)
@@ -97,7 +130,8 @@ class Following:
             yield watcher
         finally:
             watched.watchers.discard(watcher)
-            if not watched.watchers and self._watched.get(session_id) is watched:
+            watched.interested -= 1
+            if not watched.interested:
                 del self._watched[session_id]
 
     @property
@@ -117,7 +151,9 @@ class Following:
             await self._wanted.wait()
             try:
                 with database.translated():
-                    async with await database.connect(self._dsn, "following") as db:
+                    async with await database.connect(
+                        self._dsn, "following", answer_seconds=ANSWER_SECONDS
+                    ) as db:
                         await self._serve(db)
             except PersistenceError as error:
                 log.warning("following_interrupted", error_type=type(error).__name__)
@@ -126,12 +162,25 @@ class Following:
     async def _serve(self, db: AsyncConnection[Any]) -> None:
         await landings.listen(db)
         self._unread |= set(self._watched)  # something may have landed while nobody listened
+        asked_at = -math.inf
         while self._watched:
+            if time.monotonic() - asked_at >= KEYS_SECONDS:
+                # it also shows that Postgres is there, which a connection that only hears does not
+                await self._let_go(db)
+                asked_at = time.monotonic()
             unread, self._unread = self._unread, set()
             for session_id in unread & set(self._watched):
                 await self._read(db, session_id)
             self._unread |= await landings.heard(db, LOOK_SECONDS)
         self._wanted.clear()
+
+    async def _let_go(self, db: AsyncConnection[Any]) -> None:
+        """Let go who follows with a key that holds no longer."""
+        watchers = {watcher for watched in self._watched.values() for watcher in watched.watchers}
+        ended = await keys.ended(db, {watcher.key_id for watcher in watchers})
+        for watcher in watchers:
+            if watcher.key_id in ended:
+                watcher.events.put_nowait(None)
 
     async def _read(self, db: AsyncConnection[Any], session_id: UUID) -> None:
         """Read what is new of a session and give it to all who watch."""

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from serving import START, add_session, add_turns, settings
 
-from agent.api import following
+from agent.api import edge, following
 from agent.api.app import create_app
 from persistence import database, keys
 from persistence.keys import NewKey
@@ -35,7 +35,11 @@ class Server:
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url
         config = uvicorn.Config(
-            create_app(settings(database_url)), port=0, log_config=None, access_log=False
+            create_app(settings(database_url)),
+            port=0,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=5,
         )
         self.uvicorn = uvicorn.Server(config)
         self.http = httpx2.AsyncClient(timeout=20)
@@ -221,9 +225,90 @@ async def test_a_watcher_who_does_not_keep_up_is_let_go(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(following, "WAITING_EVENTS", 2)
-    watcher = following.Watcher()
+    watcher = following.Watcher(uuid4())
     event = following.Event("1-1", "turn", "{}")
     assert [watcher.give(event) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("ending", ["revoked_at = now()", "expires_at = now()"])
+async def test_a_key_that_holds_no_longer_follows_no_longer(
+    server: Server, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(following, "KEYS_SECONDS", 0.2)
+    session = await add_session(server.db, status="active")
+    await say(server, session, 1, "one")
+    kept, lost = await server.key("admin"), await server.key("admin")
+    async with server.watching(session, kept) as goes_on, server.watching(session, lost) as seen:
+        await take(goes_on, 1)
+        await take(seen, 1)
+        query = f"UPDATE api_keys SET {ending} WHERE key_hash = %s"
+        await server.db.execute(query.encode(), [keys.hash_of(lost)])
+        async with asyncio.timeout(20):
+            assert [event async for event in seen] == []
+        await say(server, session, 2, "two")
+        assert said(await take(goes_on, 1)) == ["two"]
+
+
+async def test_who_goes_before_the_first_reading_takes_it_from_nobody_else() -> None:
+    """Nobody reads here: both wait for that when one of them goes."""
+    sessions = following.Following("postgresql://nowhere")
+    session = uuid4()
+
+    async def watch() -> None:
+        async with sessions.watch(session, uuid4(), None):
+            pass
+
+    goes, stays = asyncio.create_task(watch()), asyncio.create_task(watch())
+    await asyncio.sleep(0)
+    goes.cancel()
+    await asyncio.wait([goes])
+    sessions._watched[session].read.set()
+    async with asyncio.timeout(5):
+        await stays
+    assert not sessions._watched
+
+
+async def test_one_key_holds_only_so_many_streams(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.api.events.AT_ONCE", 1)
+    session = await add_session(server.db, status="active", client_identity="client-ada")
+    await say(server, session, 1, "one")
+    key = await server.key("client", "client-ada")
+    path, headers = f"{server.url}{LIST}/{session}/events", {"X-API-Key": key}
+    async with server.watching(session, key) as seen:
+        await take(seen, 1)
+        refused = await server.http.get(path, headers=headers)
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "30")
+        async with server.watching(session, await server.key("client", "client-ada")) as another:
+            await take(another, 1)
+        await end(server, session)
+        await take(seen, 1)
+    async with server.watching(session, key) as again:
+        await take(again, 1)
+
+
+async def test_who_stops_reading_is_cut_off(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "REQUEST_SECONDS", 0.5)
+    session = await add_session(server.db, status="active")
+    key = await server.key("admin")
+    sessions = server.uvicorn.config.app.state.resources.following
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(server.url.rpartition(":")[2]), limit=1024
+    )
+    writer.write(
+        f"GET {LIST}/{session}/events HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    await say(server, session, 1, "x" * 20_000_000)
+    async with asyncio.timeout(20):
+        while not sessions.watchers:  # noqa: ASYNC110 nothing tells of it
+            await asyncio.sleep(0.01)
+        while sessions.watchers:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    writer.close()
 
 
 async def test_a_stop_lets_everybody_go_at_once(server: Server) -> None:
