@@ -2,6 +2,13 @@
 # tests/integration/test_image.py runs the builder's steps as they stand here, elsewhere on the disk:
 # its RUN lines name places by variables alone.
 
+FROM node:22-slim AS page
+WORKDIR /page
+COPY agent/web/package.json agent/web/package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+COPY agent/web ./
+RUN npm run build
+
 FROM python:3.11-slim AS builder
 ENV VENV=/opt/coach BUILD=/tmp/build PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
@@ -13,6 +20,7 @@ RUN python -m venv "$BUILD" \
  && "$BUILD/bin/python" -m pip install --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md ./
 COPY agent agent
+COPY --from=page /page/dist agent/web/dist
 COPY persistence persistence
 COPY prompts prompts
 COPY migrations migrations

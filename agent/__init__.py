@@ -12,7 +12,8 @@ The map of the project, from a spoken word to a stored one:
     worker/server.py     the worker's own process: all of the above, and a stop in order
     jobs/                what follows a session: its summary
     doctor/              what an operator would look at, looked at
-    api/                 what is read, rooms and tokens
+    api/                 what is read, rooms and tokens; serves the page
+    web/                 the page: TypeScript, built by local/page
     local/               Postgres, LiveKit server and providers for `coach up`; the rehearsal
     cli.py, commands/    the commands: where the parts are put together
 

@@ -9,13 +9,13 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import PlainTextResponse
 
 from agent.api import (
     errors,
     events,
     figures,
     health,
+    page,
     probes,
     processes,
     ratings,
@@ -37,12 +37,6 @@ from agent.worker.background import running
 TITLE = "voice-coach"
 VERSION = "1"
 SUMMARY = "Sessions of an AI voice coach: rooms, tokens, transcripts, health."
-WELCOME = """voice-coach: an AI coach that is spoken with.
-
-This is its API. What it answers: /openapi.json
-It wants a key: Authorization: Bearer <key>, from `coach keys create`.
-To join a room, ask POST /api/livekit/token with a key that has that room.
-"""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -75,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
         processes,
     ):
         app.include_router(topic.router)
-    app.add_api_route("/", _welcome, include_in_schema=False)
+    page.install(app, settings)
     if origins := listed(settings.api_origins):
         app.add_middleware(
             CORSMiddleware,
@@ -107,11 +101,6 @@ def _lifespan(
                 yield
 
     return lifespan
-
-
-async def _welcome() -> PlainTextResponse:
-    """Say what this is, to a person."""
-    return PlainTextResponse(WELCOME)
 
 
 def _described(app: FastAPI) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.local import livekit_server, loopback, parts, postgres
+from agent.local import livekit_server, loopback, page, parts, postgres, processes
 from agent.local.interrupts import Interrupts
 from agent.local.livekit_server import Credentials, LiveKitServer
 from agent.local.parts import Environment, Part
@@ -26,6 +26,8 @@ WORKER_STOP_SECONDS = 120.0
 
 
 API_STOP_SECONDS = 15.0
+PAGE_SECONDS = 600.0
+"""For the page to be built; 10 to 30 as a rule, most of it the download."""
 
 
 class PartLostError(Exception):
@@ -58,6 +60,7 @@ class Machine:
         self._supervision = Supervision(self._children, screen, interrupts)
         self._postgres: Postgres | None = None
         self._livekit: LiveKitServer | None = None
+        self._page_build: Child | None = None
         self._stopped_first: list[Part] = []
         self._stand_in: Part | None = None
         self._port_is_asked = False
@@ -81,6 +84,28 @@ class Machine:
         if self._port_is_asked:
             raise PortTakenError(f"port {port} of {loopback.HOST} is taken")
         return loopback.free_port()
+
+    def begin_page(self) -> None:
+        """Build the page if it is not there, beside everything else."""
+        if page.can_be_built() and not page.is_current():
+            command = parts.command("agent.local.page")
+            self._page_build = self._children.spawn("page", command, os.environ)
+
+    def await_page(self) -> None:
+        """Return when the page is built, or cannot be: then everything else goes on without."""
+        build, why = self._page_build, "this package came without it"
+        if build is not None:
+            try:
+                with self.screen.working("page", "building"):
+                    processes.finish(build, PAGE_SECONDS, self.interrupts.pause)
+                self.screen.did("page", "built")
+            except ChildDiedError:
+                why = f"{' '.join(build.tail(1))}: see {build.log}"
+            self._end_page_build()
+        if not page.is_current() and page.can_be_built() and page.is_there():
+            self.screen.note("page", f"is an older one; the new one could not be built: {why}")
+        elif not page.is_there():
+            self.screen.note("page", f"missing, everything else works: {why}")
 
     def start_postgres(self) -> None:
         """Start Postgres, unless there is one, and bring its schema up to date."""
@@ -169,6 +194,7 @@ class Machine:
     def stop(self) -> bool:
         """Stop everything in order; return whether all that was said is in Postgres."""
         shipped = True
+        self._end_page_build()
         for part in self._stopped_first:
             child = self._supervision.stop(part)
             if part.name == "worker" and child is not None and child.process.returncode != 0:
@@ -201,6 +227,11 @@ class Machine:
             return self._livekit.credentials
         given = self.settings
         return Credentials(given.livekit_api_key or "", secret(given.livekit_api_secret))
+
+    def _end_page_build(self) -> None:
+        build, self._page_build = self._page_build, None
+        if build is not None:
+            self._children.stop(build, deadline=0)
 
     def _built_livekit(self) -> Path:
         self.screen.note("LiveKit", f"building {livekit_server.VERSION}, once for this machine")

@@ -88,23 +88,31 @@ def _run(machine: Machine, folder: Path, wanted: Wanted) -> int:
 def _start(machine: Machine, folder: Path, asked_port: int | None) -> Running:
     machine.end_orphans()
     port = machine.api_port(asked_port)
+    machine.begin_page()
     machine.begin_providers()
     machine.start_postgres()
     machine.start_livekit()
     machine.await_providers()
     api_url = machine.start_api_and_worker(port)
+    machine.await_page()
     credentials, room = machine.livekit_credentials, access.room_name()
+    api_key = access.api_key(folder, machine.database_url)
     return Running(
         api_url=api_url,
-        api_key=access.api_key(folder, machine.database_url),
+        api_key=api_key,
         livekit_url=machine.livekit_url,
         livekit_api_key=credentials.key,
         livekit_api_secret=credentials.secret,
         database_url=machine.database_url,
         room=room,
         token=access.client_token(credentials, room, machine.settings),
-        join_url=f"{api_url}?{urlencode({'room': room, 'role': 'client'})}",
+        join_url=_join_url(api_url, room, api_key),
     )
+
+
+def _join_url(api_url: str, room: str, api_key: str) -> str:
+    """Return the link that signs a browser in; its key is in the fragment, which is never sent."""
+    return f"{api_url}?{urlencode({'room': room, 'role': 'client'})}#{urlencode({'key': api_key})}"
 
 
 def _show(ready: Running, screen: Screen, *, as_json: bool) -> None:
@@ -120,10 +128,10 @@ def _show(ready: Running, screen: Screen, *, as_json: bool) -> None:
     if as_json:
         screen.result(json.dumps(shown))
         return
-    screen.result(f"\nready: {ready.api_url}\n")
-    for name in ("livekitUrl", "room", "token", "apiKey"):
+    screen.result(f"\nready. Talk, and read: {ready.join_url}\n")
+    for name in ("apiUrl", "apiKey", "livekitUrl", "room", "token"):
         screen.result(f"  {name:<10}  {shown[name]}")
     screen.result(
-        "\nJoin with any LiveKit client (LiveKit Meet's custom connection, an SDK's example) by "
-        "livekitUrl\nand token, or let a rehearsal talk: coach rehearse. Ctrl-C stops everything."
+        "\nThe link signs a browser in. Other LiveKit clients join by livekitUrl and token; or let "
+        "a\nrehearsal talk: coach rehearse. Ctrl-C stops everything."
     )

@@ -1,8 +1,9 @@
 """The production image, as far as it can be tested where no image can be built.
 
-NO IMAGE IS BUILT HERE. What is tested: the builder's steps of the Dockerfile, read from it and run
-as they stand, in an empty folder and as a user who is not root; then the commands of what they
-installed. What is not: the base image, the final stage's user and health check, `docker build`.
+NO IMAGE IS BUILT HERE. What is tested: the Dockerfile's steps but for its final stage's, read from
+it and run as they stand, in an empty folder and as a user who is not root; then the commands of
+what they installed. What is not: base images, the final stage's user and health check, `docker
+build`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Stage:
 
 
 def stages() -> list[Stage]:
-    """Return the Dockerfile's stages: builder, then what ships."""
+    """Return the Dockerfile's stages: page, builder, then what ships."""
     text = (ROOT / "Dockerfile").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     joined = "\n".join(lines).replace("\\\n", " ")
@@ -119,8 +120,9 @@ def play(builder: Stage, built: Built) -> None:
                 shutil.chown(here, *([NOBODY, NOBODY] if as_nobody() else [os.getuid()]))
             case "COPY":
                 *sources, target = step.arguments.split()
+                stage = sources.pop(0) if sources[0].startswith("--from=") else None
                 for source in sources:
-                    copy(ROOT / source, here / target)
+                    copy(Path(f"{built.root}{source}") if stage else ROOT / source, here / target)
             case "RUN":
                 done = built.run("sh", "-ec", step.arguments, cwd=here)
                 assert done.returncode == 0, done.stderr[-3000:]
@@ -131,7 +133,10 @@ def play(builder: Stage, built: Built) -> None:
 def copy(source: Path, target: Path) -> None:
     if source.is_dir():
         shutil.copytree(
-            source, target, ignore=shutil.ignore_patterns("__pycache__", "node_modules")
+            source,
+            target,
+            ignore=shutil.ignore_patterns("__pycache__", "node_modules", "dist*"),
+            dirs_exist_ok=True,
         )
     else:
         shutil.copy(source, target if not target.is_dir() else target / source.name)
@@ -149,7 +154,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     for folder in (root, root / "tmp", root / "opt"):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)
-    passed = {k: v for k, v in os.environ.items() if re.match(r"PIP_|SSL_|REQUESTS_|LANG", k)}
+    passed = {k: v for k, v in os.environ.items() if re.match(r"PIP_|SSL_|REQUESTS_|NODE_|LANG", k)}
     environment = {
         **passed,
         "PATH": f"{tools}:/usr/bin:/bin",
@@ -157,18 +162,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         "TMPDIR": str(root / "tmp"),
     }
     made = Built(root, environment)
-    play(stages()[0], made)
+    if shutil.which("npm", path=environment["PATH"]) is None:
+        give_up("no npm that a user other than root can run")
+    page, builder, _ = stages()
+    play(page, made)
+    play(builder, made)
     yield made
     shutil.rmtree(root)
 
 
 def test_the_steps_name_no_place_of_the_disk_but_by_variable() -> None:
-    for command in stages()[0].all("RUN"):
+    for command in (run for stage in stages()[:2] for run in stage.all("RUN")):
         assert not re.search(r"(?<![\w\"])/\w", command), command
 
 
 def test_no_stage_installs_a_compiler_and_every_package_comes_with_its_hash() -> None:
-    builder, final = stages()
+    _, builder, final = stages()
     installs = [c for run in builder.all("RUN") for c in run.split("&&") if " install " in c]
 
     assert not any(COMPILERS.search(run) for run in builder.all("RUN") + final.all("RUN"))
@@ -177,7 +186,7 @@ def test_no_stage_installs_a_compiler_and_every_package_comes_with_its_hash() ->
 
 
 def test_the_image_runs_coach_start_and_not_as_root() -> None:
-    final = stages()[1]
+    final = stages()[2]
 
     assert [json.loads(c) for c in final.all("CMD")] == [["coach", "start"]]
     assert final.all("USER") == ["coach"]
@@ -190,8 +199,10 @@ def test_no_secret_and_no_machines_own_file_can_get_into_the_image() -> None:
     for name in (".env", ".env.local", ".git", ".venv", "var", "tests", "uv.lock"):
         assert any(fnmatch.fnmatchcase(name, p) for p in patterns), name
 
-    copied = [source for c in stages()[0].all("COPY") for source in c.split()[:-1]]
+    copies = [c for stage in stages()[:2] for c in stage.all("COPY")]
+    copied = [source for c in copies if "--from" not in c for source in c.split()[:-1]]
     assert set(copied) == {
+        "agent/web", "agent/web/package.json", "agent/web/package-lock.json",
         "requirements.lock", "requirements-build.lock", "pyproject.toml", "README.md",
         "agent", "persistence", "prompts", "migrations",
     }  # fmt: skip
@@ -250,6 +261,14 @@ class TestInstalled:
 
         assert any(path.suffix == ".ogg" for path in ours)
         assert {path for path in ours if not (installed / path).is_file()} == set()
+
+    def test_it_holds_the_page_as_built_and_none_of_its_source(self, built: Built) -> None:
+        code = "from agent.api.built import BUILT; print(BUILT)"
+        page = Path(built.run(str(built.venv / "bin/python"), "-c", code).stdout.strip())
+
+        assert page.is_relative_to(built.venv)
+        assert (page / "index.html").exists()
+        assert [entry.name for entry in page.parent.iterdir()] == ["dist"]
 
     def test_coach_help_works(self, built: Built) -> None:
         done = built.run(str(built.venv / "bin/coach"), "--help")

@@ -1,0 +1,105 @@
+/** Calls to the API. Who calls is in a cookie that no script sees; what changes something also
+ * carries the token that only this page was told. */
+
+import type { Me, Rating, Session, Ticket, Transcript } from "./shapes";
+
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+export interface Page {
+  sessions: Session[];
+  /** The query of the next page, null on the last one. */
+  next: string | null;
+}
+
+const CSRF_HEADER = "X-CSRF-Token";
+
+export function signIn(key: string): Promise<Me> {
+  return post("/api/sign-in", { key }).then(json<Me>);
+}
+
+export async function signOut(): Promise<void> {
+  await post("/api/sign-out", undefined);
+}
+
+/** Who is signed in; null if nobody is. */
+export async function whoAmI(): Promise<Me | null> {
+  try {
+    return await call("/api/me").then(json<Me>);
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 401) return null;
+    throw error;
+  }
+}
+
+export function ticketFor(room: string, me: Me): Promise<Ticket> {
+  return post("/api/livekit/token", { room_name: room }, me).then(json<Ticket>);
+}
+
+export function rate(sessionId: string, rating: Rating, me: Me): Promise<Rating> {
+  return post(`/api/sessions/${sessionId}/rating`, rating, me).then(json<Rating>);
+}
+
+/** One page of the sessions; `query` begins with a question mark, or is empty. */
+export async function sessions(query: string, signal?: AbortSignal): Promise<Page> {
+  const answer = await call(`/api/admin/transcripts${query}`, signal ? { signal } : {});
+  return { sessions: await json<Session[]>(answer), next: nextQuery(answer.headers.get("Link")) };
+}
+
+export function transcript(sessionId: string, signal?: AbortSignal): Promise<Transcript> {
+  return call(`/api/admin/transcripts/${sessionId}`, signal ? { signal } : {}).then(
+    json<Transcript>,
+  );
+}
+
+/** Where a session goes on as server-sent events. */
+export function eventsOf(sessionId: string): string {
+  return `/api/admin/transcripts/${sessionId}/events`;
+}
+
+export function exportOf(sessionId: string, format: string): string {
+  return `/api/admin/transcripts/${sessionId}/export?format=${format}`;
+}
+
+/** The query of the page that a Link header calls next; null without one. */
+export function nextQuery(link: string | null): string | null {
+  const next = link?.match(/<([^>]+)>;\s*rel="next"/)?.[1];
+  return next === undefined ? null : new URL(next, "http://any").search;
+}
+
+function post(path: string, body: unknown, me?: Me): Promise<Response> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (me) headers[CSRF_HEADER] = me.csrfToken;
+  return call(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
+}
+
+async function call(path: string, request: RequestInit = {}): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(path, request);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError(0, "The server cannot be reached.");
+  }
+  if (!answer.ok) throw new ApiError(answer.status, await reason(answer));
+  return answer;
+}
+
+async function json<Shape>(answer: Response): Promise<Shape> {
+  return (await answer.json()) as Shape;
+}
+
+async function reason(answer: Response): Promise<string> {
+  const said = (await answer.json().catch(() => null)) as { details?: unknown } | null;
+  return typeof said?.details === "string" ? sentence(said.details) : `Error ${answer.status}.`;
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}

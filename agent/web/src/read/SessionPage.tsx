@@ -1,0 +1,95 @@
+import { Link } from "wouter";
+import { useHistoryState } from "wouter/use-browser-location";
+import { ApiError } from "../api/client";
+import { useFollow } from "../api/follow";
+import { useTranscript } from "../api/queries";
+import type { Hit, Me, Transcript } from "../api/shapes";
+import { Heading } from "../parts/Heading";
+import { messageOf, Notice, Problem, Waiting } from "../parts/notices";
+import { Exports, Facts } from "./Facts";
+import { LatencyPlot } from "./LatencyPlot";
+import { RatingPart } from "./RatingPart";
+import { Badges } from "./SessionsPage";
+import { Summary } from "./Summary";
+import { counted, dayOf, lengthOf, timeOf } from "./times";
+import { Turns } from "./Turns";
+import { clientOf } from "./words";
+
+export function SessionPage({ id, me }: { id: string; me: Me }) {
+  const found = useTranscript(id);
+  const state = useHistoryState<{ hits?: Hit[] } | null>();
+  useFollow(id, found.data?.status === "active");
+  if (found.isPending) return <Waiting what="Opening" />;
+  if (!found.data) return <Missing error={found.error} />;
+  const session = found.data;
+  return (
+    <article className="session">
+      <Head session={session} />
+      <div className="session-columns">
+        <div className="session-main">
+          <Summary session={session} asOf={found.dataUpdatedAt} />
+          <section aria-label="Transcript">
+            <Turns session={session} hits={state?.hits ?? []} />
+            {session.status === "active" && <Going />}
+            {session.messages.length === 0 && session.status !== "active" && (
+              <p className="nothing">Nothing was said.</p>
+            )}
+          </section>
+        </div>
+        <aside aria-label="About this session">
+          <RatingPart session={session} me={me} />
+          <LatencyPlot messages={session.messages} />
+          <Facts session={session} />
+          <Exports id={session.id} />
+        </aside>
+      </div>
+    </article>
+  );
+}
+
+function Head({ session }: { session: Transcript }) {
+  const start = new Date(session.startTime);
+  const day = dayOf(start, new Date());
+  return (
+    <header className="session-head">
+      <Link href="/sessions" className="back">
+        All sessions
+      </Link>
+      <Heading title={`Session of ${clientOf(session)}`}>{clientOf(session)}</Heading>
+      <p className="session-facts">
+        <time dateTime={session.startTime}>
+          {day}, {timeOf(start)}
+        </time>
+        <span>{lengthOf(session.durationMinutes)}</span>
+        <span>{counted(session.messages.length, "message")}</span>
+        {session.coachName && <span>with {session.coachName}</span>}
+        <Badges session={session} />
+      </p>
+    </header>
+  );
+}
+
+function Going() {
+  return (
+    <p className="going" role="status">
+      <span className="pulse" aria-hidden="true" /> Going on now. What is said appears here.
+    </p>
+  );
+}
+
+function Missing({ error }: { error: Error | null }) {
+  if (error instanceof ApiError && [400, 404].includes(error.status)) {
+    return (
+      <Notice title="There is no such session">
+        It may have been removed, or it is not yours to read.{" "}
+        <Link href="/sessions">All sessions</Link>
+      </Notice>
+    );
+  }
+  return (
+    <>
+      <Heading>This session cannot be shown</Heading>
+      <Problem>{messageOf(error)}</Problem>
+    </>
+  );
+}

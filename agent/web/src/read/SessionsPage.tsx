@@ -1,0 +1,145 @@
+import { type RefObject, useEffect, useMemo, useRef } from "react";
+import { Link, useLocation, useSearch } from "wouter";
+import { useSessions } from "../api/queries";
+import type { Me, Session } from "../api/shapes";
+import { Heading } from "../parts/Heading";
+import { messageOf, Problem, Waiting } from "../parts/notices";
+import { FilterBar } from "./FilterBar";
+import { asAddress, asRequest, type Filters, filtersIn } from "./filters";
+import { counted, dayOf, lengthOf, timeOf } from "./times";
+import { clientOf, COMPLETENESS, STATUS } from "./words";
+
+export function SessionsPage({ me }: { me: Me }) {
+  const search = useSearch();
+  const [, navigate] = useLocation();
+  const filters = useMemo(() => filtersIn(search), [search]);
+  const list = useSessions(asRequest(filters));
+  const end = useRef<HTMLDivElement>(null);
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = list;
+  useInView(end, hasNextPage && !isFetchingNextPage, () => void fetchNextPage());
+  const found = list.data?.pages.flatMap((page) => page.sessions) ?? [];
+  const many = me.scopes.includes("admin") || me.scopes.includes("coach");
+  return (
+    <div className="sessions">
+      <Heading>Sessions</Heading>
+      <FilterBar
+        filters={filters}
+        withClient={many}
+        onChange={(next) => navigate(`/sessions${asAddress(next)}`, { replace: true })}
+      />
+      {list.isPending && <Waiting what="Looking" />}
+      {list.error && <Problem>{messageOf(list.error)}</Problem>}
+      {list.isSuccess && <Found sessions={found} filters={filters} more={hasNextPage} />}
+      <div ref={end} className="list-end">
+        {hasNextPage && (
+          <button type="button" onClick={() => void fetchNextPage()} disabled={isFetchingNextPage}>
+            {isFetchingNextPage ? "Loading…" : "Show more"}
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function Found({
+  sessions,
+  filters,
+  more,
+}: {
+  sessions: Session[];
+  filters: Filters;
+  more: boolean;
+}) {
+  const filtered = Object.keys(filters).length > 0;
+  return (
+    <>
+      <p className="found" role="status">
+        {sessions.length === 0
+          ? filtered
+            ? "Nothing matches. Try fewer words, or a longer time."
+            : "No sessions yet. They appear here as soon as somebody talks."
+          : filtered && `${counted(sessions.length, "session")}${more ? " so far" : ""}`}
+      </p>
+      {byDay(sessions).map(([day, those]) => (
+        <section key={day} aria-label={day} className="day">
+          <h2>{day}</h2>
+          <ol>
+            {those.map((session) => (
+              <Row key={session.id} session={session} />
+            ))}
+          </ol>
+        </section>
+      ))}
+    </>
+  );
+}
+
+function Row({ session }: { session: Session }) {
+  const start = new Date(session.startTime);
+  const hits = session.hits?.length ?? 0;
+  return (
+    <li>
+      <Link href={`/sessions/${session.id}`} state={{ hits: session.hits }} className="row">
+        <time dateTime={session.startTime}>{timeOf(start)}</time>
+        <span className="row-name">{clientOf(session)}</span>
+        <span className="row-facts">
+          {lengthOf(session.durationMinutes)}, {counted(session.messageCount, "message")}
+          {session.coachName && ` · with ${session.coachName}`}
+        </span>
+        <span className="row-marks">
+          {hits > 0 && (
+            <span className="badge found-badge">{counted(hits, "match", "matches")}</span>
+          )}
+          <Badges session={session} />
+        </span>
+      </Link>
+    </li>
+  );
+}
+
+/** What is out of the ordinary about a session. */
+export function Badges({ session }: { session: Session }) {
+  const { status, completeness } = session;
+  return (
+    <>
+      {status !== "completed" && <span className={`badge ${status}`}>{STATUS[status]}</span>}
+      {completeness && completeness !== "complete" && (
+        <span className={`badge ${completeness}`}>{COMPLETENESS[completeness]}</span>
+      )}
+    </>
+  );
+}
+
+function byDay(sessions: Session[]): [string, Session[]][] {
+  const now = new Date();
+  const days = new Map<string, Session[]>();
+  for (const session of sessions) {
+    const day = dayOf(new Date(session.startTime), now);
+    days.set(day, [...(days.get(day) ?? []), session]);
+  }
+  return [...days];
+}
+
+/** Calls `onSeen` when `place` comes near the window, as often as `wanted` becomes true. */
+function useInView(
+  place: RefObject<HTMLElement | null>,
+  wanted: boolean,
+  onSeen: () => void,
+): void {
+  const seen = useRef(onSeen);
+  useEffect(() => {
+    seen.current = onSeen;
+  });
+  useEffect(() => {
+    const element = place.current;
+    if (!wanted || !element) return;
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting)) seen.current();
+      },
+      { rootMargin: "400px" },
+    );
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [place, wanted]);
+}

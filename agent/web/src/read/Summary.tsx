@@ -1,0 +1,22 @@
+import { awaitsSummary } from "../api/queries";
+import type { Transcript } from "../api/shapes";
+import { Waiting } from "../parts/notices";
+
+/** What the session came to, once that is written; `asOf` is when this was last heard of it. */
+export function Summary({ session, asOf }: { session: Transcript; asOf: number }) {
+  if (session.summary) {
+    return (
+      <section className="summary" aria-labelledby="summary">
+        <h2 id="summary">Summary</h2>
+        {session.summary.split(/\n+/).map((paragraph, index) => (
+          <p key={index}>{paragraph}</p>
+        ))}
+      </section>
+    );
+  }
+  return awaitsSummary(session, asOf) ? (
+    <section className="summary" aria-label="Summary">
+      <Waiting what="The summary is being written" />
+    </section>
+  ) : null;
+}

@@ -1,0 +1,78 @@
+import { DisconnectReason } from "livekit-client";
+import { Link } from "wouter";
+import { useFollow } from "../api/follow";
+import { useSessionOf, useTranscript } from "../api/queries";
+import type { Me } from "../api/shapes";
+import { Heading } from "../parts/Heading";
+import { messageOf, Problem, Waiting } from "../parts/notices";
+import { RatingPart } from "../read/RatingPart";
+import { Summary } from "../read/Summary";
+import { counted, lengthOf } from "../read/times";
+import { Turns } from "../read/Turns";
+
+interface AfterProps {
+  me: Me;
+  room: string;
+  reason: DisconnectReason | undefined;
+  onAgain: () => void;
+}
+
+/** What remains of a conversation: its transcript, its summary, and how it was. */
+export function After({ me, room, reason, onAgain }: AfterProps) {
+  const found = useSessionOf(room);
+  return (
+    <div className="after">
+      <Heading title="After the conversation">{farewell(reason)}</Heading>
+      {found.data ? (
+        <Kept id={found.data.id} me={me} />
+      ) : found.error ? (
+        <Problem>{messageOf(found.error)}</Problem>
+      ) : (
+        <Waiting what="Looking for the transcript" />
+      )}
+      <div className="after-ways">
+        <button type="button" onClick={onAgain}>
+          Talk again
+        </button>
+        {found.data && <Link href={`/sessions/${found.data.id}`}>Open the full record</Link>}
+      </div>
+    </div>
+  );
+}
+
+function Kept({ id, me }: { id: string; me: Me }) {
+  const found = useTranscript(id);
+  useFollow(id, found.data?.status === "active");
+  if (found.error && !found.data) return <Problem>{messageOf(found.error)}</Problem>;
+  if (!found.data) return <Waiting what="Opening the transcript" />;
+  const session = found.data;
+  return (
+    <>
+      <p className="lead">
+        {lengthOf(session.durationMinutes)}, {counted(session.messages.length, "message")}.{" "}
+        {session.receipt?.kept && "Every word of it is kept."}
+      </p>
+      <RatingPart session={session} me={me} />
+      <Summary session={session} asOf={found.dataUpdatedAt} />
+      <section aria-labelledby="said">
+        <h2 id="said">What was said</h2>
+        <Turns session={session} />
+      </section>
+    </>
+  );
+}
+
+function farewell(reason: DisconnectReason | undefined): string {
+  switch (reason) {
+    case DisconnectReason.CLIENT_INITIATED:
+      return "Thank you for talking.";
+    case DisconnectReason.DUPLICATE_IDENTITY:
+      return "You joined from another place.";
+    case DisconnectReason.ROOM_DELETED:
+    case DisconnectReason.ROOM_CLOSED:
+    case DisconnectReason.PARTICIPANT_REMOVED:
+      return "The conversation was ended.";
+    default:
+      return "The connection is gone.";
+  }
+}

@@ -1,0 +1,52 @@
+import {
+  useLocalParticipant,
+  useMultibandTrackVolume,
+  useTrackVolume,
+  useVoiceAssistant,
+} from "@livekit/components-react";
+import { LocalAudioTrack, RemoteAudioTrack } from "livekit-client";
+import type { CSSProperties } from "react";
+
+const BANDS = { bands: 5, loPass: 4, hiPass: 120, updateInterval: 50 };
+/** The middle band is the loudest, as in the mark. */
+const ORDER = [3, 1, 0, 2, 4];
+
+const SAYS: Record<string, string> = {
+  listening: "Listening",
+  thinking: "Thinking",
+  speaking: "Speaking",
+};
+
+/** The coach, as one sees it: listening to you, thinking, speaking. */
+export function Presence({ muted }: { muted: boolean }) {
+  const { state, audioTrack, agent } = useVoiceAssistant();
+  const { microphoneTrack } = useLocalParticipant();
+  const own = microphoneTrack?.track;
+  const heard = useTrackVolume(own instanceof LocalAudioTrack ? own : undefined);
+  const voice = audioTrack?.publication.track;
+  const bands = useMultibandTrackVolume(
+    voice instanceof RemoteAudioTrack ? voice : undefined,
+    BANDS,
+  );
+  const says = agent ? (SAYS[state] ?? "Arriving") : "Waiting for your coach";
+  const near = { "--near": muted ? 0 : Math.min(1, heard * 2) } as CSSProperties;
+  return (
+    <div className="presence" data-state={agent ? state : "waiting"}>
+      <div className="orb" style={near} aria-hidden="true">
+        {ORDER.map((band, place) => {
+          const loud = state === "speaking" ? spread(bands[band] ?? 0) : 0;
+          return <i key={place} style={{ "--loud": loud } as CSSProperties} />;
+        })}
+      </div>
+      <p className="presence-says" role="status">
+        {says}
+        {muted && state === "listening" && <span>, but you are muted</span>}
+      </p>
+    </div>
+  );
+}
+
+/** The analyser's values lie close together: silence near 0.3, speech from 0.6 on. */
+function spread(volume: number): number {
+  return Math.max(0, Math.min(1, (volume - 0.35) / 0.5));
+}

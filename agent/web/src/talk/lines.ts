@@ -1,0 +1,67 @@
+/** What is said in the room, as lines: captions of both sides and what was typed, in order. */
+
+import { useLocalParticipant, useTranscriptions } from "@livekit/components-react";
+import { useCallback, useMemo, useState } from "react";
+
+const SEGMENT = "lk.segment_id";
+const FINAL = "lk.transcription_final";
+const CHAT = "lk.chat";
+
+export interface Line {
+  id: string;
+  speaker: "you" | "coach";
+  text: string;
+  /** Whether it is still being heard. */
+  open: boolean;
+  typed: boolean;
+}
+
+/** A typed message, and behind how many captions it came. */
+export interface Typed {
+  line: Line;
+  behind: number;
+}
+
+export interface Lines {
+  lines: Line[];
+  /** Send a typed message to the coach. */
+  type: (text: string) => Promise<void>;
+}
+
+export function useLines(): Lines {
+  const { localParticipant } = useLocalParticipant();
+  const captions = useTranscriptions();
+  const [typed, setTyped] = useState<Typed[]>([]);
+  const behind = captions.length;
+
+  const type = useCallback(
+    async (text: string) => {
+      const { id } = await localParticipant.sendText(text, { topic: CHAT });
+      const line: Line = { id, speaker: "you", text, open: false, typed: true };
+      setTyped((before) => [...before, { line, behind }]);
+    },
+    [localParticipant, behind],
+  );
+
+  const lines = useMemo(() => {
+    const said = captions.map(({ text, participantInfo, streamInfo }): Line => {
+      const own = participantInfo.identity === localParticipant.identity;
+      const open = own && streamInfo.attributes?.[FINAL] !== "true";
+      const id = streamInfo.attributes?.[SEGMENT] ?? streamInfo.id;
+      return { id, speaker: own ? "you" : "coach", text: text.trim(), open, typed: false };
+    });
+    return merged(said, typed);
+  }, [captions, typed, localParticipant]);
+  return { lines, type };
+}
+
+/** Captions with the typed messages between them; a caption without text yet is no line. */
+export function merged(captions: Line[], typed: Typed[]): Line[] {
+  const lines: Line[] = [];
+  for (let place = 0; place <= captions.length; place += 1) {
+    lines.push(...typed.filter(({ behind }) => behind === place).map(({ line }) => line));
+    const caption = captions[place];
+    if (caption?.text) lines.push(caption);
+  }
+  return lines;
+}

@@ -1,0 +1,73 @@
+"""A real Chromium for tests of the page, with real speech for its microphone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from missing import give_up
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from agent.local import speech
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+RATE = 48_000
+
+QUIET = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+"""A test talks to this machine alone."""
+
+
+def chromium() -> str:
+    """Return the system's Chromium; gives up where there is none."""
+    found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    return found or give_up("no Chromium: install it (on Debian: apt-get install chromium)")
+
+
+@contextmanager
+def browser(microphone: Path | None = None) -> Iterator[Browser]:
+    """Run Chromium, headless; its microphone plays the wave file `microphone`, again and again."""
+    flags = [*QUIET, "--autoplay-policy=no-user-gesture-required"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    if microphone is not None:
+        flags += [
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={microphone}",
+        ]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium(), args=flags)
+        try:
+            yield launched
+        finally:
+            launched.close()
+
+
+def record(target: Path, text: str, *, before: float, after: float) -> Path:
+    """Write `text`, spoken, to the wave file `target`, with silence around it (seconds)."""
+    spoken = speech.synthesize(text, sample_rate=RATE, voice="en-us", words_per_minute=150)
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(_silence(before) + spoken + _silence(after))
+    return target
+
+
+def phone(launched: Browser, **more: str) -> BrowserContext:
+    """Return a window as small as a phone's."""
+    return launched.new_context(viewport={"width": 390, "height": 844}, has_touch=True, **more)  # type: ignore[arg-type]
+
+
+def _silence(seconds: float) -> bytes:
+    return b"\0\0" * round(seconds * RATE)
