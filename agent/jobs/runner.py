@@ -8,7 +8,8 @@ A worker that died leaves its jobs `doing`: whoever lives puts them back.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -35,6 +36,8 @@ CONNECTIONS = 2
 opens its own from its pool's settings, and fails on those of ours (autocommit, given twice)."""
 GRACE_SECONDS = 20.0
 """How long running jobs may take to end at a stop; then they are put back for a retry."""
+MARGIN_SECONDS = 5.0
+CANCEL_AGAIN_SECONDS = 1.0
 RESTART_SECONDS = 5.0
 STALLED_SECONDS = 60.0
 """A job whose worker gave no heartbeat (every 10 s) for this long is put back."""
@@ -48,10 +51,36 @@ async def run(settings: Settings) -> None:
 
     `settings` must have the database and the OpenAI key. Postgres may come and go meanwhile.
     """
+    running: set[int] = set()
+    working = asyncio.create_task(_work_on(settings, running), name="jobs_at_work")
+    try:
+        await asyncio.shield(working)
+    except asyncio.CancelledError:
+        await _ended(working, running)
+        raise
+
+
+async def _ended(working: asyncio.Task[None], running: Collection[int]) -> None:
+    """End the work, and let `running` jobs end first, even if asked to stop once more meanwhile.
+
+    A second cancellation cuts a job off from its queue, where it stays `doing`. Without a job it is
+    of use, since a library may take the first one for a time-out of its own.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + GRACE_SECONDS + MARGIN_SECONDS
+    working.cancel()
+    while not working.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({working}, timeout=CANCEL_AGAIN_SECONDS)
+        if not running or loop.time() > give_up_at:
+            working.cancel()
+
+
+async def _work_on(settings: Settings, running: set[int]) -> None:
     async with _llm(settings) as model:
         while True:
             try:
-                await _work(settings, model)
+                await _work(settings, model, running)
             except Exception as error:  # noqa: BLE001 - the jobs outlive whatever happens to one run
                 log.warning("jobs_interrupted", error=type(error).__name__)
             _stop_if_cancelled()
@@ -71,12 +100,12 @@ async def _llm(settings: Settings) -> AsyncIterator[Llm]:
         yield Llm(client, settings.summary_model)
 
 
-async def _work(settings: Settings, model: Llm) -> None:
+async def _work(settings: Settings, model: Llm, running: set[int]) -> None:
     """Run one worker until it stops by itself or is cancelled."""
     async with opened(secret(settings.database_url)) as (app, pool), asyncio.TaskGroup() as group:
         rescue = group.create_task(_put_back_regularly(app))
         try:
-            await serve(app, Tools(pool, model))
+            await serve(app, Tools(pool, model, running))
         finally:
             rescue.cancel()
 
@@ -113,6 +142,9 @@ async def serve(app: App, tools: Tools, *, wait: bool = True) -> None:
 
 async def _reported(proceed: AsyncCallNext, context: JobContext, worker: Worker) -> Any:  # noqa: ARG001
     """Say that a job failed; Procrastinate says it only once no try is left."""
+    job_id, running = context.job.id, Tools.of(context).running
+    assert job_id is not None  # noqa: S101 - it comes from the queue
+    running.add(job_id)
     try:
         return await proceed()
     except Exception as error:
@@ -126,6 +158,8 @@ async def _reported(proceed: AsyncCallNext, context: JobContext, worker: Worker)
             reason=known,
         )
         raise
+    finally:
+        running.discard(job_id)
 
 
 async def _put_back_regularly(app: App) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from procrastinate import JobContext
@@ -19,6 +19,8 @@ from persistence.database import BoundedConnection, translated
 class Tools:
     pool: AsyncConnectionPool[BoundedConnection]
     llm: Llm
+    running: set[int] = field(default_factory=set)
+    """The jobs that are at work, by their ids."""
 
     @staticmethod
     def of(context: JobContext) -> Tools:

@@ -549,9 +549,11 @@ async def _said(logged: list[Any], event: str) -> bool:
     return any(entry["event"] == event for entry in logged)
 
 
+@pytest.mark.parametrize("times", [1, 3])
 async def test_a_cancelled_runner_lets_its_job_end_and_leaves_no_worker_behind(
-    jobs: Jobs, database_url: str, scripted: ScriptedLlm
+    jobs: Jobs, database_url: str, scripted: ScriptedLlm, times: int
 ) -> None:
+    """Who stops a worker cancels again what does not end at once."""
     session = await jobs.session(SAID)
     asked, stopping = asyncio.Event(), asyncio.Event()
 
@@ -563,8 +565,30 @@ async def test_a_cancelled_runner_lets_its_job_end_and_leaves_no_worker_behind(
     async with running(database_url, scripted) as task:
         await jobs.defer(session)
         await asked.wait()
-        task.cancel()
-        asyncio.get_running_loop().call_later(0.2, stopping.set)
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0.1)
+        stopping.set()
 
     assert await jobs.summary(session) == SUMMARY
     assert await jobs.value("SELECT count(*) FROM procrastinate_workers") == 0
+
+
+async def test_a_runner_without_a_job_ends_although_its_cancellation_was_swallowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "CANCEL_AGAIN_SECONDS", 0.01)
+    began = asyncio.Event()
+
+    async def stubborn(*_: object) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            began.set()
+            await asyncio.Event().wait()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runner, "_work_on", stubborn)
+    task = asyncio.create_task(runner.run(Settings()))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
