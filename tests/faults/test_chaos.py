@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from missing import give_up
 from agent.local import livekit_server, postgres_programs, toxiproxy
 from agent.local.chaos import campaigns, job, worker
 from agent.local.chaos.campaigns import FAILED, INTERRUPTED, PASSED, Wanted
+from agent.local.chaos.plan import Kind, Level, campaign
 from agent.local.processes import pause
 
 COMMAND = [sys.executable, "-m", "agent.cli", "chaos"]
@@ -62,36 +64,58 @@ def test_a_campaign_finds_nothing_and_a_second_run_prints_what_the_first_found(
     assert not list((tmp_path / "state").glob("evidence-*"))
 
 
-def broken(body: Callable[..., None], *kinds: str) -> Any:
-    return pytest.param(body, set(kinds), marks=(pytest.mark.full, pytest.mark.chaos))
+CAMPAIGNS = range(1, 60)
+DEATHS = {Kind.JOB_KILLED, Kind.GROUP_KILLED, Kind.TORN_TAIL}
+RESTARTS = {Kind.WORKER_KILLED, Kind.GROUP_KILLED, Kind.TORN_TAIL}
+OUTAGES = {
+    kind for kind in Kind if kind.value.startswith(("postgres", "connections", "net", "read"))
+}
+
+
+def campaign_of(wanted: AbstractSet[Kind], unwanted: AbstractSet[Kind] = frozenset()) -> str:
+    """Return the campaign of seed 1 with most faults that are `wanted` and not `unwanted`."""
+
+    def worth(number: int) -> int:
+        kinds = [fault.kind for fault in campaign(1, number, Level.PROCESS).faults]
+        return sum((kind in wanted) - (kind in unwanted) for kind in kinds)
+
+    return str(max(CAMPAIGNS, key=worth))
+
+
+def broken(body: Callable[..., None], kind: str, number: str = "1") -> Any:
+    return pytest.param(body, {kind}, number, marks=(pytest.mark.full, pytest.mark.chaos))
 
 
 @pytest.mark.parametrize(
-    ("body", "kinds"),
+    ("body", "kinds", "number"),
     [
-        (broken_products.forgetful_worker, {"lost", "untrue receipt"}),
+        (broken_products.forgetful_worker, {"lost", "untrue receipt"}, "1"),
         broken(broken_products.stammering_worker, "doubled"),
-        broken(broken_products.quarrelsome_worker, "refused"),
+        broken(broken_products.quarrelsome_worker, "refused", campaign_of(RESTARTS)),
         broken(broken_products.jealous_worker, "reclaimed"),
         broken(broken_products.untruthful_worker, "untrue end"),
         broken(broken_products.idle_worker, "jobs"),
-        broken(broken_products.eager_worker, "jobs"),
-        broken(broken_products.lazy_job, "lost"),
-        broken(broken_products.deaf_job, "lost"),
+        broken(broken_products.eager_worker, "jobs", campaign_of(set(), OUTAGES)),
+        broken(broken_products.lazy_job, "lost", campaign_of(DEATHS)),
+        broken(broken_products.deaf_job, "lost", campaign_of(DEATHS)),
         broken(broken_products.confused_job, "misattributed"),
         broken(broken_products.impatient_job, "lost"),
     ],
 )
 def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: Callable[..., None], kinds: set[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[..., None],
+    kinds: set[str],
+    number: str,
 ) -> None:
     monkeypatch.setattr(worker if "worker" in body.__name__ else job, "run", body)
-    code, report = played(tmp_path)
+    code, report = played(tmp_path, campaign=number)
     assert code == FAILED
     assert kinds <= set(found(report))
-    assert report["failures"][0]["replay"] == "coach chaos --seed 1 --campaign 1"
-    evidence = tmp_path / "state" / "evidence-1" / "process-1"
-    assert json.loads((evidence / "plan.json").read_text())["number"] == 1
+    assert report["failures"][0]["replay"] == f"coach chaos --seed 1 --campaign {number}"
+    evidence = tmp_path / "state" / "evidence-1" / f"process-{number}"
+    assert json.loads((evidence / "plan.json").read_text())["number"] == int(number)
     assert list(evidence.glob("talk-*.jsonl"))
     assert evidence.stat().st_mode & 0o777 == 0o700
 
