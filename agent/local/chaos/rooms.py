@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -216,7 +217,7 @@ class Playing:
         if not jobs:
             return False
         self._all_die()
-        jobs[fault.target % len(jobs)].kill()
+        _kill(jobs[fault.target % len(jobs)])
         return True
 
     def _all_die(self) -> None:
@@ -231,7 +232,7 @@ class Playing:
             self._all_die()
             worker.process.kill()
             for member in family:
-                member.kill()
+                _kill(member)
             await self._again(worker, fault.seconds)
         return True
 
@@ -307,3 +308,9 @@ class Playing:
         for room in self.rooms:
             room.unanswered = True
         return True
+
+
+def _kill(process: psutil.Process) -> None:
+    """Kill a process, unless it has ended meanwhile."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()

@@ -22,8 +22,9 @@ from agent.local.chaos.plan import Talk
 from agent.settings import Settings
 
 _LOOK_SECONDS = 0.02
-STOP_SECONDS = 40.0
-"""In which a worker that was asked to stop is gone; jobs of a dead one may keep it waiting."""
+STOP_SECONDS = 60.0
+"""In which a worker that was asked to stop is gone: it ships for at most 20 s, its after-session
+jobs have 20 s more, and jobs of a dead worker may keep it waiting."""
 
 
 class StuckError(Exception):
