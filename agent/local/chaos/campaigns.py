@@ -243,7 +243,7 @@ async def _process_stage(folder: Path) -> AsyncIterator[Play]:
 @asynccontextmanager
 async def _room_stage(folder: Path) -> AsyncIterator[Play]:
     from agent.local.chaos.deployment import Deployment  # noqa: PLC0415 it loads LiveKit
-    from agent.local.chaos.rooms import RoomStage  # noqa: PLC0415
+    from agent.local.chaos.room_stage import RoomStage  # noqa: PLC0415
 
     place = folder / "work" / "rooms"
     place.mkdir(mode=0o700, parents=True)

@@ -177,6 +177,16 @@ _SECONDS: Mapping[Kind, tuple[float, float]] = {
 }
 _OTHER_SECONDS = (0.0, 1.2)
 
+_LATE_KINDS = {
+    Kind.WORKER_KILLED,
+    Kind.GROUP_KILLED,
+    Kind.SIGTERM,
+    Kind.SIGTERM_GROUP,
+    Kind.LIVEKIT_KILLED,
+}
+"""After them nobody is answered for a while: in rooms they come when something has been said."""
+_LATE_SECONDS = 7.0
+
 _ENDS = (
     EndReason.CLIENT_LEFT,
     EndReason.CLIENT_LEFT,
@@ -199,13 +209,17 @@ def _faults(dice: random.Random, level: Level) -> list[Fault]:
     kinds = dice.choices(list(weights), list(weights.values()), k=dice.randint(*FAULTS_EACH[level]))
     return [
         Fault(
-            round(dice.uniform(0.2, seconds), 3),
+            round(dice.uniform(_earliest(kind, level), seconds), 3),
             kind,
             dice.randrange(100),
             round(dice.uniform(*_SECONDS.get(kind, _OTHER_SECONDS)), 3),
         )
         for kind in kinds
     ]
+
+
+def _earliest(kind: Kind, level: Level) -> float:
+    return _LATE_SECONDS if level is Level.ROOM and kind in _LATE_KINDS else 0.2
 
 
 def _process_talks(dice: random.Random) -> tuple[Talk, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
@@ -20,20 +19,15 @@ import aiohttp
 import psutil
 from livekit import api
 
-from agent.local import state, toxiproxy
+from agent.local import toxiproxy
 from agent.local.chaos import room_truth
 from agent.local.chaos.deployment import GRACE_SECONDS, Deployment
-from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Fault, Kind, Talk
 from agent.local.chaos.room_truth import Room
-from agent.local.chaos.truth import Held
 from agent.local.chaos.verdict import Finding
 from agent.local.chaos.verdict import Kind as Wrong
 from agent.local.processes import Child, ChildDiedError
 from agent.local.toxiproxy import Toxic
-from persistence import audit
-from persistence.database import connect
-from persistence.events import Role
 
 SETTLE_SECONDS = 60.0
 """In which everything is in Postgres once nothing is broken and everybody has left."""
@@ -56,45 +50,6 @@ _PROVIDERS: Mapping[Kind, dict[str, Any]] = {
 }
 
 Break = Callable[[Fault], Awaitable[bool]]
-
-
-@dataclass
-class RoomStage:
-    """What outlives a campaign."""
-
-    deployment: Deployment
-
-    async def play(self, campaign: Campaign, folder: Path) -> Outcome:
-        """Play `campaign`; what clients say of themselves goes to `folder`."""
-        began = time.monotonic()
-        play = Playing(self.deployment, campaign, folder)
-        hit = await play.act()
-        stuck = await play.settle()
-        held = await asyncio.to_thread(
-            Held.read, self.deployment.database, [room.name for room in play.rooms]
-        )
-        held.keep(folder)
-        said = play.said()
-        state.write_private(folder / "wire.json", "\n".join(map(json.dumps, said)))
-        unsent = room_truth.unsent(said, play.deaf)
-        spoken = [piece for room in play.rooms for piece in room.spoken(said, unsent)]
-        findings = room_truth.judged(play.rooms, spoken, held, await self._wrong(held))
-        return Outcome.of(
-            campaign,
-            hit,
-            [*stuck, *findings],
-            [piece for piece in spoken if piece.role is Role.CLIENT or piece.least],
-            sessions=len(held.sessions),
-            turns=len(held.turns),
-            seconds=time.monotonic() - began,
-        )
-
-    async def _wrong(self, held: Held) -> frozenset[str]:
-        """Return the sessions of the campaign whose receipt is not that of their turns."""
-        database, ours = self.deployment.database, {row["id"] for row in held.sessions}
-        async with await connect(database.url(database.port), "chaos") as db:
-            wrong = {str(finding.session_id) async for finding in audit.findings(db)}
-        return frozenset(wrong & ours)
 
 
 @dataclass
