@@ -32,9 +32,10 @@ class Figures:
 _SEEN = """
     GREATEST(u.last_active_at,
              (SELECT max(last_used_at) FROM api_keys WHERE user_id = u.id),
-             (SELECT max(COALESCE(ended_at, last_turn_at, started_at))
-              FROM sessions WHERE coach_id = u.id))
+             (SELECT GREATEST(ended_at, last_turn_at, started_at) FROM sessions
+              WHERE coach_id = u.id ORDER BY started_at DESC, id DESC LIMIT 1))
 """
+"""When a coach was last seen: with a key, or in the last session that began with them."""
 
 _FIGURES = f"""
 WITH day AS (

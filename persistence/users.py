@@ -48,7 +48,7 @@ _USERS = """
     SELECT u.id, u.identity, u.email, u.display_name, u.role, u.created_at,
            GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
            s.total_sessions, s.total_seconds
-    FROM users u
+    FROM {page} AS u
     CROSS JOIN LATERAL (
         SELECT count(*) AS total_sessions,
                COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
@@ -64,7 +64,7 @@ _COACHES = f"""
            GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
            s.total_sessions, s.total_seconds, u.is_available, u.coach_level,
            c.client_count, s.week_seconds
-    FROM users u
+    FROM {{page}} AS u
     CROSS JOIN LATERAL (
         SELECT count(*) AS total_sessions,
                COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
@@ -84,24 +84,32 @@ _COACHES = f"""
             WHERE coach_id = u.id AND client_id IS NOT NULL) AS clients) AS c
 """  # noqa: S608 - the week is a constant
 
-_BEHIND = "(u.created_at, u.id) < (%(created_at)s, %(id)s)"
-_ORDER = "ORDER BY u.created_at DESC, u.id DESC LIMIT %(limit)s"
+_PAGE = """(
+    SELECT * FROM users WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT %(limit)s)"""
+"""Those of one page: what they did is looked for of them alone."""
+_BEHIND = "(created_at, id) < (%(created_at)s, %(id)s)"
+_ORDER = "ORDER BY u.created_at DESC, u.id DESC"
 
 
 async def page(db: Connection, *, limit: int, after: Position | None = None) -> list[UserRow]:
     """Return at most `limit` users of any role, newest first, from behind `after` on."""
-    where = f"WHERE {_BEHIND}" if after else ""
+    query = _USERS.format(page=_page(after))
     async with db.cursor(row_factory=class_row(UserRow)) as cursor:
-        await cursor.execute(f"{_USERS} {where} {_ORDER}", _values(limit, after))
+        await cursor.execute(f"{query} {_ORDER}", _values(limit, after))
         return await cursor.fetchall()
 
 
 async def coaches(db: Connection, *, limit: int, after: Position | None = None) -> list[CoachRow]:
     """Return at most `limit` coaches, newest first, from behind `after` on."""
-    where = f"WHERE u.role = 'coach' {f'AND {_BEHIND}' if after else ''}"
+    query = _COACHES.format(page=_page(after, "role = 'coach'"))
     async with db.cursor(row_factory=class_row(CoachRow)) as cursor:
-        await cursor.execute(f"{_COACHES} {where} {_ORDER}", _values(limit, after))
+        await cursor.execute(f"{query} {_ORDER}", _values(limit, after))
         return await cursor.fetchall()
+
+
+def _page(after: Position | None, *conditions: str) -> str:
+    given = [*conditions, _BEHIND] if after else list(conditions)
+    return _PAGE.format(condition=" AND ".join(given) or "true")
 
 
 def _values(limit: int, after: Position | None) -> dict[str, Any]:

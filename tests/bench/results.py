@@ -33,6 +33,8 @@ class Bench:
     folder: Path
     quick: bool
     report: Progress
+    database: str | None = None
+    """The URL of one that `many_sessions.py` filled; else what needs one makes its own."""
 
     def size(self, full: int, quick: int) -> int:
         """Return how many of something to measure."""

@@ -36,6 +36,8 @@ FIGURES = {
     "latency": "what recorder and journal add to an answer",
     "memory": "of the worker and of a job",
     "watchers": "following a session, 500 at once",
+    "scale": "reading at 200,000 sessions and 10 million turns",
+    "throughput": "requests a second, beside a route that returns a constant",
 }
 screen = Console(stderr=True)
 
@@ -49,7 +51,7 @@ def main() -> None:
     for name in asked.figures or FIGURES:
         began = time.monotonic()
         try:
-            measured[name] = _measure(name, quick=asked.quick)
+            measured[name] = _measure(name, asked)
         except Exception as error:  # noqa: BLE001 what is wrong with one figure is said, and the others measured
             measured[name] = Result(
                 [Row("not measured", _described(error))], {"error": _described(error)}
@@ -72,6 +74,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("figures", nargs="*", metavar="figure", help=f"{listed}. All, if none.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON object there")
     parser.add_argument("--quick", action="store_true", help="few samples, to see that it runs")
+    parser.add_argument("--database", metavar="URL", help="one that many_sessions.py filled")
     asked = parser.parse_args()
     if unknown := set(asked.figures) - set(FIGURES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -89,13 +92,14 @@ def _forget_the_developers_settings() -> None:
     Settings.model_config["env_file"] = None
 
 
-def _measure(name: str, *, quick: bool) -> Result:
+def _measure(name: str, asked: argparse.Namespace) -> Result:
     measure: Callable[[Bench], Result] = importlib.import_module(name).measure
     with (
         tempfile.TemporaryDirectory(prefix="voice-coach-bench-") as folder,
         screen.status(f"{name} …") as status,
     ):
-        return measure(Bench(Path(folder), quick, _reporter(name, status)))
+        report = _reporter(name, status)
+        return measure(Bench(Path(folder), asked.quick, report, asked.database))
 
 
 def _reporter(name: str, status: Status) -> Callable[[str], None]:
