@@ -15,8 +15,11 @@ from agent.api.errors import ApiError, documented
 from agent.api.shapes import (
     GivenTime,
     Name,
+    Number,
     SessionStatus,
     Shape,
+    Whole,
+    YesNo,
     example,
     of_the_past,
     storable,
@@ -106,19 +109,19 @@ class StartedSession(Shape):
 
 class ReportedTurn(Shape):
     item_id: Name = Field(description="The turn's own in its session: told twice, it is one.")
-    seq: int = Field(ge=1, le=HIGHEST_SEQ, description="The order of recording in the session.")
+    seq: Whole = Field(ge=1, le=HIGHEST_SEQ, description="The order of recording in the session.")
     speaker_role: Literal["client", "user", "coach", "ai", "assistant", "agent"]
     speaker_identity: Name | None = None
     speaker_id: UUID | None = Field(None, description="The user's id.")
     content: Annotated[Said, AfterValidator(_not_blank)]
     generated_content: Said | None = Field(None, description="What the AI meant to say.")
-    interrupted: bool = False
-    confidence: float | None = Field(None, ge=0, le=1)
+    interrupted: YesNo = False
+    confidence: Number | None = Field(None, ge=0, le=1)
     language: Name | None = None
     timestamp: PastTime
     end_time: PastTime | None = Field(None, description="Else `timestamp`; never before it.")
     source: Source = Source.VOICE
-    metrics: dict[Name, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+    metrics: dict[Name, Number] = Field(
         default_factory=dict, max_length=MOST_METRICS, description="Latencies, in seconds."
     )
 
@@ -134,7 +137,7 @@ class ReportedTurn(Shape):
 class ReportedEnd(Shape):
     at: PastTime
     reason: EndReason
-    turn_count: int | None = Field(
+    turn_count: Whole | None = Field(
         None, ge=0, le=HIGHEST_SEQ, description="With another one the transcript is `partial`."
     )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -71,6 +72,13 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 """No session is outside, and no conversion between zones overflows inside."""
 
 
+def written(moment: Any) -> str:
+    """Return a time as it was sent; raises ValueError for a number: ISO 8601 is what is taken."""
+    if not isinstance(moment, str):
+        raise ValueError("is no time as ISO 8601 writes it")  # noqa: TRY004 pydantic takes this one
+    return moment
+
+
 def in_utc(moment: datetime) -> datetime:
     """Take a time without a zone as UTC, and one before or after all sessions as just that."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -93,7 +101,13 @@ Name = Annotated[
     AfterValidator(storable),
     AfterValidator(_printable),
 ]
-GivenTime = Annotated[datetime, AfterValidator(in_utc)]
+GivenTime = Annotated[datetime, BeforeValidator(written), AfterValidator(in_utc)]
+
+
+YesNo = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""As JSON has them: a number in a string is none, and neither is `true`."""
 
 
 class Problem(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from agent.api.auth import Db, Scope, needs
 from agent.api.errors import documented
-from agent.api.shapes import GivenTime, QueryText, Shape, example, of_the_past
+from agent.api.shapes import GivenTime, QueryText, Shape, Whole, YesNo, example, of_the_past
 from persistence import sync_runs
 from persistence.sync_runs import SyncRun
 
@@ -24,13 +24,13 @@ _EXAMPLE: JsonValue = {
     "membersFound": 340,
     "newMembers": 2,
 }
-Members = Annotated[int, Field(ge=0, le=MOST_MEMBERS)]
+Members = Annotated[Whole, Field(ge=0, le=MOST_MEMBERS)]
 
 
 class ReportedRun(Shape):
     system: Literal["skool"] = "skool"
     finished_at: Annotated[GivenTime, AfterValidator(of_the_past)]
-    success: bool
+    success: YesNo
     error: QueryText | None = Field(None, description="What went wrong, in a few words.")
     members_found: Members | None = None
     new_members: Members | None = None

@@ -179,3 +179,15 @@ async def test_a_transcript_that_is_none_is_refused_whole(api: Api, body: dict[s
     assert answer.status_code == 400
     assert set(answer.json()) == {"error", "details"}
     assert await count(api, "SELECT count(*) FROM turns") == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seq": True}, {"seq": "1"}, {"interrupted": 1}, {"confidence": True}, {"timestamp": 5}],
+)
+async def test_what_json_has_another_type_for_is_not_made_to_fit(
+    api: Api, wrong: dict[str, Any]
+) -> None:
+    key = await api.key("internal")
+    session = await started(api, key)
+    assert (await tell(api, key, session, turns=[said(1, **wrong)])).status_code == 400
