@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Depends, Header, Path
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi import APIRouter, Depends, Header, Path, Response
 
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
+from agent.api.event_stream import EventStream
 from agent.api.following import NoPlaceError
 from agent.api.resources import The, connection
 from agent.api.transcripts import viewer_of
@@ -23,10 +23,16 @@ router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
 
 _SAID_OR_END = [{"$ref": f"#/components/schemas/{name}"} for name in ("Message", "Session")]
 _EVENT = {
+    "type": "object",
     "required": ["id", "event", "data"],
     "properties": {
+        "id": {"type": "string"},
         "event": {"enum": ["turn", "end"]},
-        "data": {"contentMediaType": "application/json", "contentSchema": {"anyOf": _SAID_OR_END}},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"anyOf": _SAID_OR_END},
+        },
     },
 }
 
@@ -75,7 +81,7 @@ async def _followed(
 
 @router.get(
     "/{sessionId}/events",
-    response_class=EventSourceResponse,
+    response_class=Response,
     dependencies=[Depends(_place)],
     responses=_STREAM | documented(400, 401, 403, 404, 503),
 )
@@ -86,8 +92,6 @@ async def follow_session(
     last_event_id: Annotated[
         str | None, Header(max_length=64, description="Go on behind this event.")
     ] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> EventStream:
     """Follow a session: what was said so far, each turn as it lands, and the end."""
-    async with resources.following.watch(session_id, reader.id, last_event_id) as watcher:
-        while (event := await watcher.events.get()) is not None:
-            yield ServerSentEvent(raw_data=event.data, event=event.name, id=event.id)
+    return EventStream(resources.following.watch(session_id, reader.id, last_event_id))

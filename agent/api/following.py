@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -40,13 +41,19 @@ ANSWER_SECONDS = 10.0
 """How long Postgres may take to answer before it is taken for gone."""
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True)
+class Event:
     id: str
     """How far it goes: `<seq>-<turns up to that>`."""
     name: str
     """turn or end."""
     data: str
     """JSON."""
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The event as it is sent, to however many."""
+        return f"event: {self.name}\ndata: {self.data}\nid: {self.id}\n\n".encode()
 
 
 class NoPlaceError(Exception):

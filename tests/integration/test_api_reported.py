@@ -190,4 +190,4 @@ async def test_what_json_has_another_type_for_is_not_made_to_fit(
 ) -> None:
     key = await api.key("internal")
     session = await started(api, key)
-    assert (await tell(api, key, session, turns=[said(1, **wrong)])).status_code == 400
+    assert (await tell(api, key, session, turns=[{**said(1), **wrong}])).status_code == 400
