@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -172,22 +171,6 @@ def test_the_api_does_not_start_on_an_older_schema(empty_database_url: str) -> N
     assert api.returncode == 1
     (message,) = said.splitlines()
     assert "coach migrate" in message
-
-
-def test_jobs_as_a_process_end_in_order_when_told(database_url: str) -> None:
-    """A container is stopped by SIGTERM, and what it runs must not be found `doing` for ever."""
-    env = {**os.environ, "DATABASE_URL": database_url, "OPENAI_API_KEY": "none"}
-    workers = "SELECT count(*) FROM procrastinate_workers"
-    with (
-        subprocess.Popen([sys.executable, "-m", "agent.cli", "jobs"], env=env) as jobs,
-        psycopg.connect(database_url, autocommit=True) as db,
-    ):
-        while db.execute(workers).fetchone() != (1,):
-            assert jobs.poll() is None
-            time.sleep(0.05)
-        jobs.send_signal(signal.SIGTERM)
-        assert jobs.wait(30) == 0
-        assert db.execute(workers).fetchone() == (0,)
 
 
 def test_migrate_brings_an_empty_database_to_this_version(
