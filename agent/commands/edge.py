@@ -32,6 +32,8 @@ def explained(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, PersistenceError | OSError):
         return str(error) or type(error).__name__, 1
+    if isinstance(error, UnicodeEncodeError):
+        return "an argument is no text that UTF-8 can hold", 2
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed here; `uv sync` in a checkout brings it", 1
     if os.environ.get("COACH_LOG_LEVEL") == "DEBUG":

@@ -128,6 +128,12 @@ def test_an_unknown_session_is_said_to_be_so(coach: Coach) -> None:
     coach("sessions", "show", str(uuid4()), code=2)
 
 
+@pytest.mark.parametrize("option", ["--client", "--text"])
+def test_bytes_that_are_no_text_are_a_bad_argument(coach: Coach, option: str) -> None:
+    """As Python gives them to us: with a lone surrogate for each."""
+    coach("sessions", "list", option, "\udcff", code=2)
+
+
 def api_process(database_url: str, port: str) -> subprocess.Popen[str]:
     livekit = {"LIVEKIT_URL": NOBODY, "LIVEKIT_API_KEY": "k", "LIVEKIT_API_SECRET": "s" * 32}
     return subprocess.Popen(
