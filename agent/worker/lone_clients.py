@@ -31,6 +31,16 @@ log = structlog.get_logger("coach.lone_clients")
 LONGEST_DOUBLINGS = 4
 """A room is called for again after 1, 2, 4, 8 and then always 16 times the first wait."""
 
+PEOPLE = frozenset(
+    {
+        ParticipantInfo.Kind.STANDARD,
+        ParticipantInfo.Kind.SIP,
+        ParticipantInfo.Kind.CONNECTOR,
+        ParticipantInfo.Kind.BRIDGE,
+    }
+)
+"""As `presence` has them: here without what touches audio."""
+
 ROOMS_A_LOOK = 50
 """Rooms looked into at one time; the others have their turn at the next."""
 
@@ -125,7 +135,7 @@ def waits(participants: Collection[ParticipantInfo]) -> bool:
     return any(
         person_of(p.identity, p.attributes).role is Role.CLIENT
         for p in participants
-        if p.state == ParticipantInfo.State.ACTIVE and p.kind != ParticipantInfo.Kind.EGRESS
+        if p.state == ParticipantInfo.State.ACTIVE and p.kind in PEOPLE
     )
 
 

@@ -27,6 +27,7 @@ from agent.worker.aside import Aside
 from agent.worker.coach import HeardText
 from agent.worker.options import SessionOptions
 from agent.worker.phrases import Phrases
+from agent.worker.presence import PEOPLE
 from agent.worker.scribe import Scribe
 
 CLOSE_TRANSCRIPT_SECONDS = 1.0
@@ -61,6 +62,8 @@ def room_options(
     """Return how the voice is tied to the room: to the client, never to whoever comes first."""
     return room_io.RoomOptions(
         participant_identity=client_identity,
+        # whoever is taken for a client is listened to
+        participant_kinds=list(PEOPLE),
         # a client who drops out has a grace time: `ending` decides when to close
         close_on_disconnect=False,
         text_input=room_io.TextInputOptions(text_input_cb=typed),

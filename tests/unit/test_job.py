@@ -15,11 +15,11 @@ from agent.worker import fallbacks
 from agent.worker import job as jobs
 from agent.worker.job import CoachJob
 from agent.worker.options import SessionOptions
-from agent.worker.presence import CONSOLE
+from agent.worker.presence import CONSOLE, PEOPLE
 from agent.worker.recorder import Recorder
 from agent.worker.scribe import Scribe
 from agent.worker.server import PRELOADED
-from agent.worker.voice import make_voice
+from agent.worker.voice import make_voice, room_options
 from persistence import journal
 from persistence.events import Event, Segment
 
@@ -38,6 +38,12 @@ async def test_a_voice_that_cannot_be_made_leaves_no_session_behind(
     with pytest.raises(Exception, match="API key"):
         job._open_session(context, CONSOLE)
     assert started == []
+
+
+def test_a_voice_listens_to_whoever_a_job_takes_for_a_client() -> None:
+    """Of other kinds than the framework's own three, it would never hear a word."""
+    options = room_options("anybody", cast("Any", None), cast("Any", None))
+    assert set(options.participant_kinds or ()) == PEOPLE
 
 
 async def test_a_voice_is_made_without_reading_again_whom_to_trust(

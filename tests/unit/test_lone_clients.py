@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
 
-from agent.worker.lone_clients import LoneClients
+from agent.worker import lone_clients as lone
+from agent.worker import presence
+from agent.worker.lone_clients import LoneClients, waits
 
 
 class Server:
@@ -81,3 +83,19 @@ async def test_another_worker_that_was_quicker_is_no_failure(
     server.deletes_first = True
     await lone_clients.look()
     assert list(server.dispatches) == ["D2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "waiting"), [("STANDARD", True), ("SIP", True), ("EGRESS", False), ("INGRESS", False)]
+)
+def test_only_who_can_be_coached_waits_for_an_agent(kind: str, waiting: bool) -> None:
+    """A recording, or a stream that is fed in, is nobody; an agent would wait for ever."""
+    active = ParticipantInfo.State.ACTIVE
+    someone = ParticipantInfo(identity="x", state=active, kind=ParticipantInfo.Kind.Value(kind))
+    assert waits([someone]) is waiting
+
+
+def test_a_job_and_who_calls_for_it_take_the_same_for_people() -> None:
+    called_for = {ParticipantInfo.Kind.Name(kind) for kind in lone.PEOPLE}
+    names = {rtc.ParticipantKind.Name(kind) for kind in presence.PEOPLE}
+    assert called_for == {name.removeprefix("PARTICIPANT_KIND_") for name in names}
