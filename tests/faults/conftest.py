@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from broken_postgres import database, one_database, way
+from killing import stage
 from wrong_clocks import wrong_clock
 
-__all__ = ["database", "one_database", "way", "wrong_clock"]
+__all__ = ["database", "one_database", "stage", "way", "wrong_clock"]

@@ -108,6 +108,7 @@ async def test_a_stop_is_heard_while_the_jobs_of_a_worker_before_are_waited_for(
     assert await asyncio.to_thread(running.close, 10)
 
 
+@pytest.mark.full
 async def test_after_its_time_to_drain_a_stopping_worker_ends_the_session_itself(
     deployment: Deployment,
 ) -> None:
