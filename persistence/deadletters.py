@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,6 +18,16 @@ from persistence.passages import AfterSession, defer, refused_as_data, write_eve
 
 NOT_UNDERSTOOD = "22000"
 """SQLSTATE of an event that this version cannot read."""
+
+PAGE_LETTERS = 500
+"""Read at a time: each holds what was said."""
+
+_PAGE = """
+SELECT d.id, d.session_id, d.worker_id, d.payload, s.client_identity
+FROM dead_letters d LEFT JOIN sessions s ON s.id = d.session_id
+WHERE (%(all)s OR d.id = ANY(%(ids)s)) AND (%(after)s::uuid IS NULL OR d.id > %(after)s)
+ORDER BY d.id LIMIT %(limit)s
+"""
 
 
 class DeadLetter(NamedTuple):
@@ -64,15 +74,8 @@ async def retry(
     anything but refused data.
     """
     key = await tombstones.key(db)
-    found = await db.execute(
-        "SELECT d.id, d.session_id, d.worker_id, d.payload, s.client_identity FROM dead_letters d"
-        " LEFT JOIN sessions s ON s.id = d.session_id"
-        " WHERE %(all)s OR d.id = ANY(%(ids)s) ORDER BY d.created_at, d.id",
-        {"all": not ids, "ids": list(ids)},
-    )
     accepted = refused = 0
-    for row in await found.fetchall():
-        letter = _Letter(*row)
+    async for letter in _letters(db, ids):
         try:
             async with db.transaction():
                 await _put_through(db, key, letter, after_session)
@@ -89,6 +92,21 @@ class _Letter(NamedTuple):
     worker_id: UUID
     payload: bytes
     client_identity: str | None
+
+
+async def _letters(db: AsyncConnection[Any], ids: Sequence[UUID]) -> AsyncIterator[_Letter]:
+    """Yield those of `ids`, all if there are none, oldest first; each once, a page in memory."""
+    after: UUID | None = None
+    while True:
+        found = await db.execute(
+            _PAGE, {"all": not ids, "ids": list(ids), "after": after, "limit": PAGE_LETTERS}
+        )
+        page = [_Letter(*row) for row in await found.fetchall()]
+        for letter in page:
+            yield letter
+        if len(page) < PAGE_LETTERS:
+            return
+        after = page[-1].id
 
 
 async def _put_through(

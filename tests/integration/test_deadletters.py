@@ -117,6 +117,22 @@ async def test_what_was_refused_goes_through_once_the_cause_is_gone(
     assert deferred.sessions == [session_id, session_id]
 
 
+async def test_however_many_there_are_each_is_tried_once_and_few_are_in_memory(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are refused again stay, and are not tried a second time."""
+    monkeypatch.setattr(deadletters, "PAGE_LETTERS", 2)
+    session_id = uuid4()
+    fine = [turn(session_id, seq, confidence=7) for seq in range(1, 5)]
+    bad = [turn(session_id, seq, metrics={"a": "\0"}) for seq in range(5, 8)]
+    journal(tmp_path, [started(), *fine, *bad, ended()], session_id)
+    await ship(database_url, tmp_path)
+    allow(database_url)
+    async with await database.connect(database_url, "test") as db:
+        assert await deadletters.retry(db, nothing) == Retried(4, 3)
+    assert [letter["attempts"] for letter in stored(database_url, "dead_letters")] == [2] * 3
+
+
 @pytest.mark.parametrize("what", ["session", "speaker", "client"])
 async def test_what_was_erased_meanwhile_is_not_put_through(
     database_url: str, tmp_path: Path, what: str
