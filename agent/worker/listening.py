@@ -74,9 +74,14 @@ def _utterance(item: llm.ChatMessage, scribe: Scribe, *, realtime: bool) -> Utte
         ended_at=scribe.clock.at(stopped) if stopped else None,
         confidence=None if unscored else item.transcript_confidence,
         interrupted=item.interrupted,
-        typed=item.role == "user" and item.transcript_confidence is None,
+        typed=_is_typed(item),
         metrics=metrics,
     )
+
+
+def _is_typed(item: llm.ChatMessage) -> bool:
+    """Return whether a person typed it: what is spoken has a confidence, be it made up."""
+    return item.role == "user" and item.transcript_confidence is None
 
 
 class SpeechInFlight:
@@ -105,7 +110,8 @@ class SpeechInFlight:
 
         @voice.on("conversation_item_added")
         def _item_added(event: ConversationItemAddedEvent) -> None:
-            if event.item.type == "message" and event.item.role == "user":
+            item = event.item
+            if item.type == "message" and item.role == "user" and not _is_typed(item):
                 self._uncommitted = self._speaking
 
         @voice.on("user_state_changed")

@@ -59,8 +59,9 @@ class Voice(rtc.EventEmitter[str]):
         event = UserInputTranscribedEvent(transcript=text, is_final=final)
         self.emit("user_input_transcribed", event)
 
-    def commit(self, text: str) -> None:
-        item = llm.ChatMessage(role="user", content=[text])
+    def commit(self, text: str, *, typed: bool = False) -> None:
+        confidence = None if typed else 0.9
+        item = llm.ChatMessage(role="user", content=[text], transcript_confidence=confidence)
         self.emit("conversation_item_added", ConversationItemAddedEvent(item=item))
 
 
@@ -213,6 +214,16 @@ async def test_a_close_waits_for_the_word_after_the_last_final_text(session: Ses
     voice.state("listening")
     session.ending.end(EndReason.CLIENT_LEFT)
     assert voice.options.session_close_transcript_timeout == PATIENT
+
+
+async def test_a_close_waits_for_words_that_were_spoken_although_others_were_typed_since(
+    session: Session,
+) -> None:
+    session.voice.state("speaking")
+    session.voice.state("listening")
+    session.voice.commit("I type this", typed=True)
+    session.ending.end(EndReason.CLIENT_LEFT)
+    assert session.voice.options.session_close_transcript_timeout == PATIENT
 
 
 async def test_words_whose_final_text_a_broken_voice_never_gave_make_the_receipt_partial(
