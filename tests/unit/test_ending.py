@@ -220,6 +220,7 @@ async def test_a_close_waits_for_words_that_were_spoken_although_others_were_typ
     session: Session,
 ) -> None:
     session.voice.state("speaking")
+    session.voice.transcribe("I sleep badly", final=True)
     session.voice.state("listening")
     session.voice.commit("I type this", typed=True)
     session.ending.end(EndReason.CLIENT_LEFT)
