@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -108,6 +108,12 @@ async def ended(db: Connection, key_ids: Collection[UUID]) -> set[UUID]:
               AND (k.expires_at IS NULL OR k.expires_at > now()))
     """
     return {key_id for (key_id,) in await (await db.execute(query, (list(key_ids),))).fetchall()}
+
+
+def use_is_due(key: Key) -> bool:
+    """Return whether a use of `key` has to be noted: most do not, and need not ask Postgres."""
+    due = timedelta(seconds=TOUCH_SECONDS)
+    return key.last_used_at is None or datetime.now(UTC) - key.last_used_at >= due
 
 
 async def note_use(db: Connection, key_id: UUID) -> None:

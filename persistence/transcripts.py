@@ -117,6 +117,15 @@ _CONDITIONS = {
 }
 _AFTER = "(s.started_at, s.id) < (%(after_at)s, %(after_id)s)"
 
+_TURNS = """
+    SELECT t.id, t.seq, t.item_id, t.role, t.speaker_identity, t.user_id, u.display_name,
+           u.email, t.text, t.generated_text, t.interrupted, t.confidence, t.language,
+           t.started_at, t.ended_at, t.recorded_at, t.source, t.metrics
+    FROM turns t LEFT JOIN users u ON u.id = t.user_id
+    WHERE t.session_id = %s ORDER BY t.started_at, t.seq, t.id
+"""
+"""As they are read: by `started_at`, then `seq`."""
+
 _NAMED = "SELECT id FROM users WHERE id = %s OR identity = %s"
 
 
@@ -156,34 +165,36 @@ async def _named(db: Connection, name: str) -> list[UUID]:
 async def whole(
     db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
 ) -> tuple[SessionRow | None, list[TurnRow]]:
-    """Return a session that `viewer` may read, and its turns, as they were at one moment."""
-    async with db.transaction():
-        await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        found = await session(db, session_id, viewer)
-        return found, await turns(db, session_id) if found else []
+    """Return a session that `viewer` may read, and its turns, as they were at one moment.
+
+    All is asked for at once: Postgres is waited for one time.
+    """
+    query, values = await _one(db, session_id, viewer)
+    async with (
+        db.cursor(row_factory=class_row(SessionRow)) as found,
+        db.cursor(row_factory=class_row(TurnRow)) as said,
+    ):
+        async with db.pipeline(), db.transaction():
+            await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            await found.execute(query, values)
+            await said.execute(_TURNS, (session_id,))
+        row = await found.fetchone()
+        return row, await said.fetchall() if row else []
 
 
 async def session(
     db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
 ) -> SessionRow | None:
     """Return one session, None if there is none of that id that `viewer` may read."""
-    values = {"id": session_id, **await viewers.parameters(db, viewer)}
-    query = f"{_SESSION} WHERE s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}"
+    query, values = await _one(db, session_id, viewer)
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
         return await (await cursor.execute(query, values)).fetchone()
 
 
-async def turns(db: Connection, session_id: UUID) -> list[TurnRow]:
-    """Return the turns of a session as they are read: by `started_at`, then `seq`."""
-    query = """
-        SELECT t.id, t.seq, t.item_id, t.role, t.speaker_identity, t.user_id, u.display_name,
-               u.email, t.text, t.generated_text, t.interrupted, t.confidence, t.language,
-               t.started_at, t.ended_at, t.recorded_at, t.source, t.metrics
-        FROM turns t LEFT JOIN users u ON u.id = t.user_id
-        WHERE t.session_id = %s ORDER BY t.started_at, t.seq, t.id
-    """
-    async with db.cursor(row_factory=class_row(TurnRow)) as cursor:
-        return await (await cursor.execute(query, (session_id,))).fetchall()
+async def _one(db: Connection, session_id: UUID, viewer: Viewer) -> tuple[str, dict[str, Any]]:
+    """Return the query for one session that `viewer` may read, and its parameters."""
+    values = {"id": session_id, **await viewers.parameters(db, viewer)}
+    return f"{_SESSION} WHERE s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}", values
 
 
 def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool:

@@ -112,7 +112,7 @@ async def _known(resources: Resources, key: str) -> Key | None:
     try:
         async with connection(resources) as db:
             found = await keys.find(db, key)
-            if found is not None:
+            if found is not None and keys.use_is_due(found):
                 await keys.note_use(db, found.id)
     except DatabaseUnavailableError:
         return _recall(resources, key)
