@@ -31,6 +31,7 @@ from agent.api import (
 )
 from agent.api.edge import Edge
 from agent.api.measures import Measures
+from agent.api.shapes import Problem
 from agent.settings import Settings, listed
 from agent.worker.background import running
 
@@ -112,5 +113,6 @@ def _described(app: FastAPI) -> dict[str, Any]:
                 operation["responses"].pop("422", None)
         for name in ("HTTPValidationError", "ValidationError"):
             schema["components"]["schemas"].pop(name, None)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         app.openapi_schema = schema
     return app.openapi_schema

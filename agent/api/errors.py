@@ -59,9 +59,14 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return OpenAPI's description of the errors that a route answers with; every one limits."""
     return {
         status: {
-            "model": Problem,
             "description": _MEANINGS[status],
-            "content": {"application/json": {"example": _EXAMPLES[status].model_dump()}},
+            # by its name, which `app` adds: with a model it would be of the route's media type
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "example": _EXAMPLES[status].model_dump(),
+                }
+            },
         }
         for status in (*statuses, 429)
     }

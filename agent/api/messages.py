@@ -19,7 +19,7 @@ from persistence.transcripts import SessionRow, TurnRow
 AI_ID = "ai-agent"
 AI_NAME = "AI Coach"
 
-_SESSION_EXAMPLE: JsonValue = {
+_SESSION_EXAMPLE: dict[str, JsonValue] = {
     "id": "01934d3a-8d5e-7c1a-9b1e-0f4a5c6d7e8f",
     "clientId": "01934d3a-0000-7000-8000-000000000001",
     "clientName": "Ada",
@@ -44,6 +44,15 @@ _MESSAGE_EXAMPLE: JsonValue = {
     "interrupted": True,
     "generatedContent": "What would a good week look like?",
     "source": "voice",
+}
+
+
+_TRANSCRIPT_EXAMPLE: JsonValue = {
+    **_SESSION_EXAMPLE,
+    "sessionId": "01934d3a-8d5e-7c1a-9b1e-0f4a5c6d7e8f",
+    "messages": [_MESSAGE_EXAMPLE],
+    "endReason": "client_left",
+    "receipt": {"turnCount": 84, "transcriptSha256": "9f86d081884c7d65…", "kept": True},
 }
 
 
@@ -120,6 +129,8 @@ class Transcript(Session):
     language: str | None = None
     receipt: Receipt | None = None
     rating: Rating | None = None
+
+    model_config = example(_TRANSCRIPT_EXAMPLE)
 
 
 def session(row: SessionRow, hits: list[search.Hit] | None = None) -> Session:
