@@ -36,6 +36,17 @@ _CLIENTS = """
     SELECT user_id FROM sessions WHERE coach_id = %(coach)s AND user_id IS NOT NULL
 """
 
+_OTHERS_ROOM = """
+    SELECT EXISTS (
+        SELECT FROM appointments a
+        WHERE a.room_name = %(room)s AND a.coach_id IS NOT NULL
+          AND a.coach_id IS DISTINCT FROM %(viewer)s
+    ) OR EXISTS (
+        SELECT FROM sessions s
+        WHERE s.room_name = %(room)s AND s.status = 'active'
+          AND (s.coach_id IS NOT NULL OR s.user_id IS NOT NULL) AND ({condition}) IS NOT TRUE)
+"""
+
 CONDITIONS = {
     Reach.ALL: "true",
     Reach.CLIENTS: "(s.coach_id = %(viewer)s OR s.user_id = ANY(%(viewer_clients)s))",
@@ -56,3 +67,14 @@ async def parameters(db: Connection, viewer: Viewer) -> dict[str, Any]:
             found = await db.execute(_CLIENTS, {"coach": viewer.user_id})
             clients = [client for (client,) in await found.fetchall()]
             return {"viewer": viewer.user_id, "viewer_clients": clients}
+
+
+async def is_others_room(db: Connection, viewer: Viewer, room: str) -> bool:
+    """Return whether somebody else's appointment, or a session that `viewer` may not read, has it.
+
+    A running session of which neither coach nor client is known is nobody's.
+    """
+    query = _OTHERS_ROOM.format(condition=CONDITIONS[viewer.reach])
+    values = {"room": room, "viewer": viewer.user_id, **await parameters(db, viewer)}
+    row = await (await db.execute(query, values)).fetchone()
+    return bool(row and row[0])

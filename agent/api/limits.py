@@ -1,5 +1,7 @@
 """How often a caller may call: by address before anything is looked up, by key after.
 
+A site has 2^64 addresses of IPv6 to call from: they count as one.
+
 Counted in this process, over a sliding minute; several API processes allow as many times as much.
 """
 
@@ -9,6 +11,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import IPv4Address, ip_address, ip_network
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
@@ -16,6 +19,9 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from agent.api.errors import ApiError
 from agent.settings import Settings
+
+LONGEST_ADDRESS = 64
+"""Characters that are kept of what a proxy says and is none."""
 
 
 @dataclass
@@ -38,7 +44,7 @@ class Limits:
 
     async def count_address(self, address: str) -> None:
         """Count a call from `address`; raises ApiError 429 if it is one too many."""
-        await self._count(self.per_address, "address", address)
+        await self._count(self.per_address, "address", site_of(address))
 
     async def count_key(self, key_id: str) -> None:
         """Count a call with a key; raises ApiError 429 if it is one too many."""
@@ -51,3 +57,16 @@ class Limits:
         wait = max(1, math.ceil(free - time.time()))
         details = f"at most {limit.amount} requests a minute for each {kind}"
         raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, details, {"Retry-After": str(wait)})
+
+
+def site_of(address: str) -> str:
+    """Return what an address counts as: itself, or the network of 64 bits that it is in."""
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address[:LONGEST_ADDRESS]
+    if isinstance(known, IPv4Address):
+        return str(known)
+    if known.ipv4_mapped is not None:
+        return str(known.ipv4_mapped)
+    return str(ip_network((known.packed, 64), strict=False))

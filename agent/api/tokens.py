@@ -17,13 +17,14 @@ from pydantic import BaseModel, Field, JsonValue
 
 from agent.api.auth import Scope, needs
 from agent.api.errors import ApiError, documented
-from agent.api.resources import The
+from agent.api.resources import Resources, The, connection
 from agent.api.shapes import Name, example
 from agent.settings import Settings, secret
 from agent.tickets import room_configuration, ticket
 from agent.worker.people import person_of
 from persistence.events import Role
 from persistence.keys import Key
+from persistence.viewers import Reach, Viewer, is_others_room
 
 router = APIRouter(prefix="/api/livekit", tags=["rooms"])
 
@@ -67,6 +68,7 @@ async def create_token(
     identity, role = _identity(caller), _role(caller)
     attributes = _attributes(identity, role, caller)
     room = _room(caller, wanted)
+    await _refuse_others_room(resources, caller, room)
     _refuse_other(caller, wanted, attributes)
     _refuse_other_room_config(settings, wanted.room_config)
     token = _token(settings, identity, room, attributes)
@@ -98,7 +100,8 @@ def _attributes(identity: str, role: Role, caller: Key) -> dict[str, str]:
 def _room(caller: Key, wanted: WantedToken) -> str:
     """Return the room to join: the one asked for if the key has it, else the only one it has.
 
-    A coach's key without rooms has all of them, and an administrator's: it makes rooms to try them.
+    A coach's key without rooms has all but those of other coaches, an administrator's has all: it
+    makes rooms to try them.
     """
     if caller.rooms is None and not {Scope.COACH, Scope.ADMIN} & set(caller.scopes):
         raise _forbidden("this key has no room")
@@ -109,6 +112,16 @@ def _room(caller: Key, wanted: WantedToken) -> str:
     if caller.rooms is None or len(caller.rooms) != 1:
         raise ApiError(HTTPStatus.BAD_REQUEST, "room_name is missing")
     return caller.rooms[0]
+
+
+async def _refuse_others_room(resources: Resources, caller: Key, room: str) -> None:
+    """Keep a coach whose key names no rooms out of where they may not read what is said."""
+    if caller.rooms is not None or Scope.ADMIN in caller.scopes:
+        return
+    viewer = Viewer(Reach.CLIENTS, caller.user_id, caller.identity)
+    async with connection(resources) as db:
+        if await is_others_room(db, viewer, room):
+            raise _forbidden("that room is another coach's")
 
 
 def _refuse_other(caller: Key, wanted: WantedToken, attributes: dict[str, str]) -> None:

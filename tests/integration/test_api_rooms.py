@@ -14,7 +14,7 @@ import pytest
 from livekit import api as livekit_api
 from livekit import rtc
 from livekit.api import ListRoomsRequest
-from serving import Api, add_user, serving, settings
+from serving import Api, add_session, add_user, serving, settings
 
 from agent.local.livekit_server import LiveKitServer
 from persistence.ids import new_id
@@ -299,6 +299,32 @@ async def test_the_room_must_be_named_unless_the_key_has_just_one(api: Api) -> N
     for key in (two, any_room):
         assert (await api.post(TOKEN, key, {})).status_code == 400
     assert (await api.post(TOKEN, any_room, {"room_name": "demo"})).status_code == 201
+
+
+async def test_a_coach_joins_no_room_of_another_coach_or_of_another_coachs_client(api: Api) -> None:
+    carl, dora = [
+        await add_user(api.db, f"coach-{name}", role="coach") for name in ("carl", "dora")
+    ]
+    ada, bob, eve = [await add_user(api.db, f"client-{name}") for name in ("ada", "bob", "eve")]
+    await add_session(api.db, coach_id=carl, user_id=bob)
+    for room, of in {
+        "carls": {"coach_id": carl, "user_id": ada},
+        "doras": {"coach_id": dora, "user_id": eve},
+        "carls-client": {"user_id": bob},
+        "anothers-client": {"user_id": eve},
+        "nobodys": {"client_identity": "visitor"},
+    }.items():
+        await add_session(api.db, status="active", room_name=room, **of)
+    await add_session(api.db, coach_id=dora, room_name="free-again")
+    meeting = await appointment(api, "doras-appointment")
+    await api.db.execute("UPDATE appointments SET coach_id = %s WHERE id = %s", [dora, meeting])
+    key = await api.key("coach", identity="coach-carl")
+    named = await api.key("coach", identity="coach-carl", rooms=["doras"])
+    refused = {"doras", "anothers-client", "doras-appointment"}
+    for room in {"carls", "carls-client", "nobodys", "free-again", "empty"} | refused:
+        answer = await api.post(TOKEN, key, {"room_name": room})
+        assert answer.status_code == (403 if room in refused else 201), room
+    assert (await api.post(TOKEN, named)).status_code == 201, "who made the key said so"
 
 
 async def test_an_administrators_client_key_may_join_any_room_and_no_other_clients(
