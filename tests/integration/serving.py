@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -73,6 +74,14 @@ async def api(database_url: str) -> AsyncIterator[Api]:
     """The API without a LiveKit server."""
     async with serving(settings(database_url)) as served:
         yield served
+
+
+async def all_idle(api: Api) -> None:
+    """Wait until no connection to Postgres is in use; what the API does by itself ends soon."""
+    pool = api.app.state.resources.pool
+    async with asyncio.timeout(10):
+        while (stats := pool.get_stats())["pool_available"] < stats["pool_size"]:
+            await asyncio.sleep(0.01)
 
 
 async def add_user(db: psycopg.AsyncConnection[Any], identity: str, **more: Any) -> UUID:

@@ -14,7 +14,7 @@ import pytest
 from livekit import api as livekit_api
 from livekit import rtc
 from livekit.api import ListRoomsRequest
-from serving import Api, add_session, add_user, serving, settings
+from serving import Api, add_session, add_user, all_idle, serving, settings
 
 from agent.local.livekit_server import LiveKitServer
 from persistence.ids import new_id
@@ -169,13 +169,14 @@ async def test_while_livekit_is_slow_no_connection_to_postgres_waits_for_it(
     resources, idle = live.app.state.resources, []
 
     async def create_room(*_: Any) -> Any:
-        idle.append(resources.pool.get_stats()["pool_available"])
+        await all_idle(live)
+        idle.append(True)
         return livekit_api.Room(sid="RM_1")
 
     key, meeting = await live.key("admin"), await appointment(live)
     monkeypatch.setattr(resources.livekit.room, "create_room", create_room)
     await live.post(CREATE, key, {"appointmentId": meeting})
-    assert idle == [resources.pool.get_stats()["pool_size"]]
+    assert idle == [True]
 
 
 async def test_a_coach_holds_their_own_appointments_and_nobody_elses(live: Api) -> None:
