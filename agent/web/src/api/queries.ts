@@ -3,7 +3,7 @@
 import { QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import * as api from "./client";
 import { ApiError } from "./client";
-import type { Session, Transcript } from "./shapes";
+import type { Transcript } from "./shapes";
 
 const SUMMARY_SECONDS = 120;
 /** Below this many messages no summary is made. */
@@ -51,16 +51,19 @@ export function awaitsSummary(session: Transcript | undefined, now: number): boo
   return session.messageCount >= SUMMARY_MESSAGES && since < SUMMARY_SECONDS * 1000;
 }
 
-/** The newest session of a room; null while there is none. */
+/** The newest session of a room; an error if none appears soon. */
 export function useSessionOf(room: string) {
   return useQuery({
     queryKey: ["session of", room],
-    queryFn: async ({ signal }) => newest((await api.sessions("?limit=50", signal)).sessions, room),
-    refetchInterval: ({ state }) =>
-      state.data || state.dataUpdateCount >= ROOM_LOOKS ? false : LOOK_MS,
+    queryFn: async ({ signal }) => {
+      const { sessions } = await api.sessions("?limit=100", signal);
+      const found = sessions.find((session) => session.roomName === room);
+      if (!found) throw new NotThereYetError("This conversation left no transcript.");
+      return found;
+    },
+    retry: (count, error) => error instanceof NotThereYetError && count < ROOM_LOOKS,
+    retryDelay: LOOK_MS,
   });
 }
 
-function newest(sessions: Session[], room: string): Session | null {
-  return sessions.find((session) => session.roomName === room) ?? null;
-}
+class NotThereYetError extends Error {}

@@ -1,4 +1,5 @@
 import type { Message } from "../api/shapes";
+import { median } from "./median";
 
 const WIDTH = 300;
 const HEIGHT = 96;
@@ -26,8 +27,9 @@ export function LatencyPlot({ messages }: { messages: Message[] }) {
       <figcaption>
         <h2>Time to answer</h2>
         <p>
-          {seconds(middle)} in the middle, {seconds(Math.max(...answers.map((a) => a.seconds)))} at
-          most
+          {seconds(middle)}
+          {answers.length > 1 &&
+            ` in the middle, ${seconds(Math.max(...answers.map((a) => a.seconds)))} at most`}
         </p>
       </figcaption>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} aria-hidden="true">
@@ -109,13 +111,6 @@ function answerOf({ metrics, speakerRole }: Message): Answer | null {
   const thinking = Math.min(whole, metrics?.llm_node_ttft ?? 0);
   const voicing = Math.min(whole - thinking, metrics?.tts_node_ttfb ?? 0);
   return { seconds: whole, thinking, voicing };
-}
-
-export function median(values: number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length / 2;
-  const [low = 0, high = 0] = [sorted[Math.ceil(half) - 1], sorted[Math.floor(half)]];
-  return (low + high) / 2;
 }
 
 function seconds(value: number): string {

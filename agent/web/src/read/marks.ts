@@ -21,6 +21,8 @@ export function pieces(text: string, places: [number, number][]): Piece[] {
 
 /** What of an answer was meant and not heard; null if it does not begin with what was heard. */
 export function unheard(heard: string, meant: string): string | null {
-  const said = heard.replace(/[\s.…]+$/u, "");
-  return meant.startsWith(said) ? meant.slice(said.length) : null;
+  const said = [heard.trim(), heard.replace(/[\s.…]+$/u, "")].find((text) =>
+    meant.startsWith(text),
+  );
+  return said === undefined ? null : meant.slice(said.length);
 }

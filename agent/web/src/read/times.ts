@@ -7,13 +7,10 @@ export function dayOf(moment: Date, now: Date): string {
   const days = Math.round((startOfDay(now) - startOfDay(moment)) / DAY_MS);
   if (days === 0) return "Today";
   if (days === 1) return "Yesterday";
+  const weekday = moment.toLocaleDateString("en-GB", { weekday: "long" });
   const year = moment.getFullYear() === now.getFullYear() ? {} : ({ year: "numeric" } as const);
-  return moment.toLocaleDateString("en-GB", {
-    weekday: "long",
-    day: "numeric",
-    month: "long",
-    ...year,
-  });
+  const date = moment.toLocaleDateString("en-GB", { day: "numeric", month: "long", ...year });
+  return `${weekday}, ${date}`;
 }
 
 export function timeOf(moment: Date): string {
@@ -28,7 +25,7 @@ export function offsetOf(moment: string, start: string): string {
 }
 
 export function lengthOf(minutes: number): string {
-  if (minutes < 1) return "under a minute";
+  if (minutes < 1) return "Under a minute";
   if (minutes < 60) return `${minutes} min`;
   const rest = minutes % 60;
   return rest ? `${Math.floor(minutes / 60)} h ${rest} min` : `${minutes / 60} h`;

@@ -26,6 +26,7 @@ export function Call({ room, onEnded }: CallProps) {
     const name = room.name;
     const ended = (reason?: DisconnectReason) => onEnded(name, reason);
     room.on(RoomEvent.Disconnected, ended);
+    if (room.state === ConnectionState.Disconnected) ended(); // before this view was there
     return () => {
       room.off(RoomEvent.Disconnected, ended);
       void room.disconnect();

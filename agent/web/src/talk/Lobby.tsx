@@ -126,7 +126,7 @@ function MicrophonePart({ microphone }: { microphone: Microphone }) {
 
 const BARS = 28;
 /** What speech at a normal distance comes to, of the analyser's full scale. */
-const LOUD = 0.55;
+const LOUD = 0.8;
 
 function Level({ track }: { track: LocalAudioTrack }) {
   const level = Math.min(1, useTrackVolume(track) / LOUD);
