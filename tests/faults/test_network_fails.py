@@ -220,9 +220,11 @@ async def test_a_transaction_that_nobody_ends_gives_its_locks_back(
 
 
 async def test_a_pool_says_that_postgres_is_away_and_serves_again_when_it_is_back(
-    database: Database, way: Proxy, impatient: None
+    database: Database, way: Proxy, impatient: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the API uses it: nobody who asks waits for ever."""
+    """As the API uses it: nobody is kept waiting for what a dead connection owes."""
+    monkeypatch.setattr(databases, "ANSWER_SECONDS", 10 * WITHIN)
+    monkeypatch.setattr(BoundedConnection, "answer_seconds", 10 * WITHIN)
     async with databases.pool(database.url(way.port), "test", max_size=2) as pool:
         assert await asked(pool) == 1
         with way.hurt(*BLACK_HOLE), pytest.raises(DatabaseUnavailableError):
