@@ -29,6 +29,8 @@ from agent.local.processes import Child, Children, wait_until
 from agent.local.providers import tones
 
 AGENT = "voice-coach"
+WITHIN = 45.0
+"""Seconds in which anything has to have come about; a machine may be busy."""
 Row = dict[str, Any]
 
 
@@ -156,7 +158,7 @@ class Deployment:
         assert len(rows) <= 1, "one room, one conversation, one session"
         return rows[0] if rows else None
 
-    async def ended_session(self, room: str, within: float = 15) -> Row:
+    async def ended_session(self, room: str, within: float = WITHIN) -> Row:
         """Return the session of a room once Postgres has its end."""
 
         async def ended() -> Row | None:
@@ -173,7 +175,7 @@ class Deployment:
         )
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], within: float = 15) -> Any:
+async def eventually(look: Callable[[], Awaitable[Any]], within: float = WITHIN) -> Any:
     """Look every 50 ms until there is something; raises TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
         while not (found := await look()):  # noqa: ASYNC110 the database has no event for it

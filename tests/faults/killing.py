@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-from deployment import Deployment, Row, eventually, greeted
+from deployment import WITHIN, Deployment, Row, eventually, greeted
 from truth import spoken_in_room
 
 from agent.jobs.summary import MIN_TURNS
@@ -156,7 +156,7 @@ class Scene:
         ]
         return judge(await self.spoken(), stored)
 
-    async def ended(self, within: float = 30) -> Row:
+    async def ended(self, within: float = WITHIN) -> Row:
         """Return the session once it has ended, with its receipt and its jobs held to account."""
         session = await self.deployment.ended_session(self.room, within)
         async with await connect(self.deployment.database_url, "test") as db:
