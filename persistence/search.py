@@ -46,19 +46,34 @@ def _holds(text: str) -> str:
     return f"strpos(lower({text}), word) > 0 AND word = ANY(tsvector_to_array({_said(text)}))"
 
 
-MATCHING = f"""
-    SELECT session_id FROM session_search
-    WHERE words @@ plainto_tsquery('simple', %(text)s)
-    UNION ALL
-    SELECT s.id FROM sessions s, tsvector_to_array(to_tsvector('simple', %(text)s)) AS wanted
-    WHERE NOT s.is_indexed AND wanted <> '{{}}' AND NOT EXISTS (
-        SELECT FROM unnest(wanted) AS word
+_WANTED = "tsvector_to_array(to_tsvector('simple', %(text)s))"
+_FRESH = f"""
+    NOT s.is_indexed AND {_WANTED} <> '{{}}' AND NOT EXISTS (
+        SELECT FROM unnest({_WANTED}) AS word
         WHERE NOT EXISTS (SELECT FROM turns t WHERE t.session_id = s.id
                 AND {_holds("t.text")})
           AND NOT EXISTS (SELECT FROM unnest(string_to_array(s.legacy_transcript, E'\\n')) AS line
                 WHERE {_holds("line")}))
 """  # noqa: S608 - constants
+
+MATCHING = f"""
+    SELECT session_id FROM session_search
+    WHERE words @@ plainto_tsquery('simple', %(text)s)
+    UNION ALL
+    SELECT s.id FROM sessions s WHERE {_FRESH}
+"""  # noqa: S608 - constants
 """Selects the ids of sessions in which all words of the parameter `text` were said."""
+
+HOLDING = f"""
+    (EXISTS (SELECT FROM session_search w WHERE w.session_id = s.id
+                AND w.words @@ plainto_tsquery('simple', %(text)s) OFFSET 0) OR {_FRESH})
+"""
+"""Whether they were in the session `s`. Without the `OFFSET`, which changes nothing, Postgres may
+read the words of all sessions to answer for a few."""
+
+FEW = 2000
+"""Up to so many sessions are named one by one; words that more have are looked for in each session
+as it is come to, which is soon a page full."""
 
 _GATHER = f"""
 WITH due AS (
@@ -118,6 +133,13 @@ async def gather(db: Connection, *, limit: int = SESSIONS_A_ROUND) -> int:
 async def forget(db: Connection, session_id: UUID) -> None:
     """Have the words of a session gathered anew: its turns are others now."""
     await db.execute("UPDATE sessions SET is_indexed = false WHERE id = %s", [session_id])
+
+
+async def few(db: Connection, text: str) -> list[UUID] | None:
+    """Return the sessions in which all words of `text` were said, None if they are many."""
+    query = f"SELECT * FROM ({MATCHING}) AS found LIMIT %(most)s"  # noqa: S608 - a constant
+    found = await (await db.execute(query, {"text": text, "most": FEW + 1})).fetchall()
+    return [session_id for (session_id,) in found] if len(found) <= FEW else None
 
 
 async def hits(db: Connection, sessions: Sequence[UUID], text: str) -> dict[UUID, list[Hit]]:

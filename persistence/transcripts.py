@@ -99,7 +99,7 @@ _SESSION = """
            s.transcript_sha256 AS receipt_sha256, s.completeness, s.completeness_reason,
            s.ai_summary, t.turn_count,
            CASE WHEN t.turn_count = 0 THEN s.legacy_transcript END AS legacy_transcript
-    FROM sessions s
+    FROM {sessions} s
     LEFT JOIN users u ON u.id = s.user_id
     LEFT JOIN users c ON c.id = s.coach_id
     CROSS JOIN LATERAL (
@@ -113,8 +113,14 @@ _CONDITIONS = {
     "completeness": "s.completeness = %(completeness)s",
     "since": "s.started_at >= %(since)s",
     "until": "s.started_at < %(until)s",
-    "text": f"s.id IN ({search.MATCHING})",
+    "text": search.HOLDING,
+    "found": "s.id = ANY(%(found)s)",
 }
+_PAGE = """(
+    SELECT s.* FROM sessions s WHERE {conditions}
+    ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s)
+"""
+"""What more is known of sessions is looked for of those of the page alone."""
 _AFTER = "(s.started_at, s.id) < (%(after_at)s, %(after_id)s)"
 
 _TURNS = """
@@ -139,16 +145,19 @@ async def page(
 ) -> list[SessionRow]:
     """Return at most `limit` sessions that `viewer` may read, newest first, from `after` on."""
     values = {**asdict(filters), "limit": limit, **await viewers.parameters(db, viewer)}
-    conditions = [viewers.CONDITIONS[viewer.reach]]
-    conditions += [_CONDITIONS[name] for name in _CONDITIONS if values[name] is not None]
     for name in ("client", "coach"):
         if values[name] is not None:
             values[f"{name}_ids"] = await _named(db, values[name])
+    values["found"] = None if filters.text is None else await search.few(db, filters.text)
+    given = {name for name in _CONDITIONS if values[name] is not None}
+    if "found" in given:
+        given.remove("text")
+    conditions = [viewers.CONDITIONS[viewer.reach], *(_CONDITIONS[name] for name in sorted(given))]
     if after is not None:
         conditions.append(_AFTER)
         values |= {"after_at": after.at, "after_id": after.id}
-    where = " AND ".join(conditions)
-    query = f"{_SESSION} WHERE {where} ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s"
+    page_of = _PAGE.format(conditions=" AND ".join(conditions))
+    query = f"{_SESSION.format(sessions=page_of)} ORDER BY s.started_at DESC, s.id DESC"
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
         return await (await cursor.execute(query, values)).fetchall()
 
@@ -194,7 +203,8 @@ async def session(
 async def _one(db: Connection, session_id: UUID, viewer: Viewer) -> tuple[str, dict[str, Any]]:
     """Return the query for one session that `viewer` may read, and its parameters."""
     values = {"id": session_id, **await viewers.parameters(db, viewer)}
-    return f"{_SESSION} WHERE s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}", values
+    where = f"s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}"
+    return f"{_SESSION.format(sessions='sessions')} WHERE {where}", values
 
 
 def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool:

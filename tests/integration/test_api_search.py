@@ -109,3 +109,20 @@ async def test_a_session_of_more_words_than_postgres_takes_at_once_spoils_no_sea
 
 def test_a_word_that_is_said_all_the_time_is_marked_a_hundred_times() -> None:
     assert search.places("🐦 a " * 500, ["a"]) == [(3 + 5 * n, 4 + 5 * n) for n in range(100)]
+
+
+async def test_words_of_many_sessions_are_found_as_those_of_few(
+    api: Api, admin: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await said(api, "a heron", client_identity="client-ada")
+    running = await said(api, "heron, again", status="active")
+    old = await add_session(api.db, legacy_transcript="client: the heron")
+    await said(api, "a stork")
+    await search.gather(api.db)
+    fresh = await said(api, "another heron")
+    few = await found(api, admin, "heron")
+    monkeypatch.setattr(search, "FEW", 3)
+    assert await search.few(api.db, "heron") is None
+    assert few == await found(api, admin, "heron")
+    assert set(few) == {own, running, old, fresh}
+    assert set(await found(api, await api.key("client", identity="client-ada"), "heron")) == {own}
