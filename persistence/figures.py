@@ -8,6 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from persistence.users import seen_last
+
 Connection = AsyncConnection[Any]
 
 
@@ -29,18 +31,16 @@ class Figures:
     seconds_month: float
 
 
-_SEEN = """
-    GREATEST(u.last_active_at,
-             (SELECT max(last_used_at) FROM api_keys WHERE user_id = u.id),
-             (SELECT GREATEST(ended_at, last_turn_at, started_at) FROM sessions
-              WHERE coach_id = u.id ORDER BY started_at DESC, id DESC LIMIT 1))
-"""
+_SEEN = f"""
+    GREATEST(u.last_active_at, (SELECT max(last_used_at) FROM api_keys WHERE user_id = u.id),
+             {seen_last("coach_id")})
+"""  # noqa: S608 - constants
 """When a coach was last seen: with a key, or in the last session that began with them."""
 
 _FIGURES = f"""
 WITH day AS (
     SELECT date_trunc('day', now() AT TIME ZONE 'UTC') AS today
-), since AS (
+), since AS MATERIALIZED (
     SELECT today AT TIME ZONE 'UTC' AS today,
            (date_trunc('week', today + interval '1 day') - interval '1 day')
                AT TIME ZONE 'UTC' AS week,

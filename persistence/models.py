@@ -26,7 +26,10 @@ SESSION_STATUSES = ("active", "completed", "cancelled")
 
 class User(Table, table=True):
     __tablename__ = "users"
-    __table_args__ = (one_of("role", ("client", "coach", "admin")),)
+    __table_args__ = (
+        one_of("role", ("client", "coach", "admin")),
+        Index("ix_users_created_at_id", sql("created_at DESC"), sql("id DESC")),
+    )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
     identity: str = Field(sa_column=Column(Text, nullable=False, unique=True))
@@ -58,14 +61,18 @@ class Appointment(Table, table=True):
     )
 
 
-def newest_first(column: str, *, where: str | None = None) -> Index:
-    """Return an index for lists of sessions that share a value of `column`, newest first."""
+def newest_first(column: str, *, where: str | None = None, include: tuple[str, ...] = ()) -> Index:
+    """Return an index for lists of sessions that share a value of `column`, newest first.
+
+    What it is to `include` can be counted and summed by it alone: facts that change but once.
+    """
     return Index(
         f"ix_sessions_{column}_started_at_id",
         column,
         sql("started_at DESC"),
         sql("id DESC"),
         postgresql_where=sql(where) if where else None,
+        postgresql_include=list(include),
     )
 
 
@@ -86,8 +93,10 @@ class Session(Table, table=True):
         Index(
             "ix_sessions_active_worker_id", "worker_id", postgresql_where=sql("status = 'active'")
         ),
-        newest_first("user_id"),
-        newest_first("coach_id"),
+        newest_first("user_id", include=("status", "duration_seconds")),
+        newest_first(
+            "coach_id", include=("status", "duration_seconds", "user_id", "client_identity")
+        ),
         newest_first("client_identity"),
         newest_first("status", where="status <> 'completed'"),
         newest_first("completeness", where="completeness <> 'complete'"),

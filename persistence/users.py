@@ -44,35 +44,46 @@ _SUNDAY = """(date_trunc('week', now() AT TIME ZONE 'UTC' + interval '1 day')
     - interval '1 day') AT TIME ZONE 'UTC'"""
 """The start of this week: Postgres's own weeks begin on Monday."""
 
-_USERS = """
+_COMPLETED = "COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)"
+
+
+def seen_last(column: str) -> str:
+    """Return SQL for when user `u` was last in a session that has them in `column`, or null.
+
+    In the one that began last: to look at all of them would take as long as there are many.
+    """
+    return f"""(SELECT GREATEST(ended_at, last_turn_at, started_at) FROM sessions
+        WHERE {column} = u.id ORDER BY started_at DESC, id DESC LIMIT 1)"""  # noqa: S608
+
+
+_USERS = f"""
     SELECT u.id, u.identity, u.email, u.display_name, u.role, u.created_at,
-           GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
+           GREATEST(u.last_active_at, k.last_seen, {seen_last("user_id")},
+                    {seen_last("coach_id")}) AS last_seen,
            s.total_sessions, s.total_seconds
-    FROM {page} AS u
+    FROM {{page}} AS u
     CROSS JOIN LATERAL (
-        SELECT count(*) AS total_sessions,
-               COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
-                   AS total_seconds,
-               max(COALESCE(ended_at, last_turn_at, started_at)) AS last_seen
-        FROM sessions WHERE user_id = u.id OR coach_id = u.id) AS s
+        SELECT count(*) AS total_sessions, {_COMPLETED} AS total_seconds FROM (
+            SELECT status, duration_seconds FROM sessions WHERE user_id = u.id
+            UNION ALL
+            SELECT status, duration_seconds FROM sessions
+            WHERE coach_id = u.id AND user_id IS DISTINCT FROM u.id) AS theirs) AS s
     CROSS JOIN LATERAL (
         SELECT max(last_used_at) AS last_seen FROM api_keys WHERE user_id = u.id) AS k
-"""
+"""  # noqa: S608 - constants
 
 _COACHES = f"""
     SELECT u.id, u.identity, u.email, u.display_name, u.role, u.created_at,
-           GREATEST(u.last_active_at, s.last_seen, k.last_seen) AS last_seen,
+           GREATEST(u.last_active_at, k.last_seen, {seen_last("coach_id")}) AS last_seen,
            s.total_sessions, s.total_seconds, u.is_available, u.coach_level,
-           c.client_count, s.week_seconds
+           c.client_count, w.week_seconds
     FROM {{page}} AS u
     CROSS JOIN LATERAL (
-        SELECT count(*) AS total_sessions,
-               COALESCE(sum(duration_seconds) FILTER (WHERE status = 'completed'), 0)
-                   AS total_seconds,
-               COALESCE(sum(duration_seconds) FILTER (
-                   WHERE status = 'completed' AND started_at >= {_SUNDAY}), 0) AS week_seconds,
-               max(COALESCE(ended_at, last_turn_at, started_at)) AS last_seen
+        SELECT count(*) AS total_sessions, {_COMPLETED} AS total_seconds
         FROM sessions WHERE coach_id = u.id) AS s
+    CROSS JOIN LATERAL (
+        SELECT {_COMPLETED} AS week_seconds
+        FROM sessions WHERE coach_id = u.id AND started_at >= {_SUNDAY}) AS w
     CROSS JOIN LATERAL (
         SELECT max(last_used_at) AS last_seen FROM api_keys WHERE user_id = u.id) AS k
     CROSS JOIN LATERAL (
@@ -82,7 +93,7 @@ _COACHES = f"""
             UNION
             SELECT client_id::text FROM appointments
             WHERE coach_id = u.id AND client_id IS NOT NULL) AS clients) AS c
-"""  # noqa: S608 - the week is a constant
+"""  # noqa: S608 - constants
 
 _PAGE = """(
     SELECT * FROM users WHERE {condition} ORDER BY created_at DESC, id DESC LIMIT %(limit)s)"""
