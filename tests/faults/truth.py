@@ -10,8 +10,9 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,10 @@ CLOSE_SECONDS = 20.0
 END_SECONDS = 2.0
 """In which an end is journaled after it happened."""
 
+_DEFERRED = """
+SELECT args->>'session_id' AS session, count(*)::int AS jobs FROM procrastinate_jobs
+WHERE scheduled_at IS NULL AND args ? 'session_id' GROUP BY 1
+"""
 _numbers = itertools.count(1)
 """No two utterances of a test run are the same."""
 
@@ -133,15 +138,19 @@ async def arrived(database: Database, *talks: Talk) -> None:
 async def wrong(
     database: Database, talks: Sequence[Talk], *, reclaimable: bool = False
 ) -> list[Finding]:
-    """Return all that is wrong with what Postgres holds of `talks`, and with what else it holds."""
+    """Return all that is wrong with what Postgres holds of `talks`, and with what else it holds.
+
+    The workers here run no jobs: those count that were deferred.
+    """
     held = Held.read(database)
     async with await connect(database.url(database.port), "test") as db:
         broken = frozenset([str(found.session_id) async for found in audit.findings(db)])
+    jobs = Counter({row["session"]: row["jobs"] for row in database.query(_DEFERRED)})
     spoken = [piece for talk in talks for piece in talk.spoken]
     endings = [talk.ending(reclaimable=reclaimable) for talk in talks]
     return [
         *judge(spoken, held.stored(), slack=CLOCKS),
-        *judge_ends(endings, held.ends(broken)),
+        *judge_ends(endings, [replace(end, jobs=jobs[end.session]) for end in held.ends(broken)]),
     ]
 
 
