@@ -33,6 +33,9 @@ log = structlog.get_logger("coach.voice")
 SUBSCRIBED_SECONDS = 1.0
 """How long the client is given to listen to the track, once it is there."""
 
+PHRASE_SECONDS = 15.0
+"""How long a phrase may take: the voice of the conversation waits for its end."""
+
 FAREWELL_VOICE_SECONDS = 1.5
 """How long a farewell in the coach's own voice is waited for."""
 
@@ -86,10 +89,11 @@ class Aside:
             self._to_the_end = to_the_end
             self._cut.clear()
             try:
-                frames, track = await asyncio.gather(
-                    self._phrases.frames(phrase, within), asyncio.shield(self._publish())
-                )
-                await self._play(phrase, frames, track)
+                async with asyncio.timeout(PHRASE_SECONDS):
+                    frames, track = await asyncio.gather(
+                        self._phrases.frames(phrase, within), asyncio.shield(self._publish())
+                    )
+                    await self._play(phrase, frames, track)
             except Exception as error:  # noqa: BLE001 whatever LiveKit or a decoder may raise
                 log.warning("aside_failed", phrase=phrase, error=type(error).__name__)
 

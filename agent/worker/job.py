@@ -30,6 +30,7 @@ from agent.worker.absence import Absence
 from agent.worker.aside import Aside
 from agent.worker.clock import hold_steady
 from agent.worker.coach import Coach, HeardText
+from agent.worker.departure import leave_for_good
 from agent.worker.ending import Ending
 from agent.worker.fallbacks import Takeovers, trusted
 from agent.worker.limit import Limit, warning_seconds
@@ -129,7 +130,7 @@ class CoachJob:
         level("session_ended", session_id=str(session.id), durable=durable)
         try:
             if session.ending.for_good:
-                await ctx.delete_room()
+                await leave_for_good(ctx, self.settings.agent_name)
         finally:
             await session.aside.aclose()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from deployment import Deployment, Row, converse, greeted, say
+from lateness import Lateness
 
 import prompts
 from agent.local.client import SAMPLE_RATE, RoomClient
@@ -25,12 +26,19 @@ FILLER, APOLOGY, WELCOME, FAREWELL = (
     prompts.spoken(name).text for name in ("filler", "apology", "welcome", "farewell")
 )
 REALTIME = json.dumps({"pipeline": "realtime"})
+MACHINE = Lateness()
 
 
 @pytest.fixture(autouse=True)
 def mended(deployment: Deployment) -> Iterator[None]:
     yield
     deployment.providers.clear()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def lateness_kept() -> Iterator[None]:
+    with MACHINE.kept():
+        yield
 
 
 async def joined(deployment: Deployment, room: str, metadata: str = "", **more: str) -> RoomClient:
@@ -48,13 +56,23 @@ async def captioned(client: RoomClient, text: str, times: int = 1, within: float
     )
 
 
+def promise_kept(client: RoomClient, spoken: float) -> None:
+    """Find no silence since `spoken` that was longer than the promise and a slow machine's share.
+
+    On an idle machine that share is some 0.1 s; where more work waits than the machine can do at
+    once the product's own timers run late too.
+    """
+    silence = client.agent_sound().longest_silence(spoken, time.monotonic())
+    assert silence < PROMISE + MACHINE.allowance(spoken)
+
+
 async def told(client: RoomClient, id_: int, *texts: str) -> None:
     """Speak, wait until `texts` have been said, and find that no silence broke the promise."""
     counts = {text: sum(text in t for t in client.agent_captions()) + 1 for text in texts}
     spoken = await say(client, id_)
     for text, times in counts.items():
         await captioned(client, text, times)
-    assert client.agent_sound().longest_silence(spoken, time.monotonic()) < PROMISE
+    promise_kept(client, spoken)
 
 
 async def gone(client: RoomClient, within: float = 15) -> None:
@@ -133,7 +151,7 @@ async def test_a_model_that_babbles_is_asked_again_or_apologised_for(
     served.providers.fault(stage="llm", kind="garbage", at=at)
     spoken = await say(client, 5)
     await client.until(lambda c: len(c.agent_captions()) > 1)
-    assert client.agent_sound().longest_silence(spoken, time.monotonic()) < PROMISE
+    promise_kept(client, spoken)
     await converse(client, 6)
     await ended_well(served, client, room)
     assert await said(served, room, "client") == [lines.utterance(5), lines.utterance(6)]
@@ -151,6 +169,51 @@ async def test_a_dead_model_ends_the_session_with_a_farewell(served: Deployment)
     assert session["completeness"] == "complete"
     assert await said(served, "dead-model", "client") == [lines.utterance(i) for i in (5, 6, 7)]
     assert {"apology", "farewell", "provider_error"} <= {*await happened(served, session)}
+
+
+@pytest.mark.full
+async def test_a_farewell_throws_no_human_coach_out_and_calls_no_other_agent(
+    served: Deployment,
+) -> None:
+    """The coach and the client go on without the AI, whose session has ended."""
+    client = await joined(served, "with-coach")
+    coach = await served.client("with-coach", "coach-9")
+    served.providers.fault(stage="llm", kind="status", status=500, count=None)
+    for id_ in (5, 6):
+        await told(client, id_, APOLOGY)
+    await told(client, 7, FAREWELL)
+    session = await served.ended_session("with-coach")
+    assert (session["status"], session["end_reason"]) == ("cancelled", "error")
+    await coach.until(lambda c: c.agent() is None)
+    async with served.livekit_api() as livekit:
+        assert list(await livekit.agent_dispatch.list_dispatch("with-coach")) == []
+    assert [person.identity for person in coach.room.remote_participants.values()] == ["client-7"]
+    assert client.room.isconnected()
+    await client.leave()
+    await coach.leave()
+
+
+@pytest.mark.full
+async def test_an_answer_that_fails_at_once_is_apologised_for_before_a_slow_one_gets_a_filler(
+    served: Deployment,
+) -> None:
+    """Who knows that there will be no answer does not wait for it; both by the same clock."""
+    client = await joined(served, "at-once")
+    served.providers.fault(stage="llm", kind="hang")
+    filled = await first_sound(client, 5, FILLER, lines.reply(5))
+    served.providers.fault(stage="llm", kind="status", count=None)
+    apologised = await first_sound(client, 6, APOLOGY)
+    served.providers.clear()
+    assert apologised < filled
+    await ended_well(served, client, "at-once")
+
+
+async def first_sound(client: RoomClient, id_: int, *texts: str) -> float:
+    """Speak, wait until `texts` have been said; return the seconds from speech to sound."""
+    spoken = await say(client, id_)
+    for text in texts:
+        await captioned(client, text)
+    return min(at for at in client.agent_sound().sound_started if at > spoken) - spoken
 
 
 @pytest.mark.full
@@ -227,7 +290,7 @@ async def test_a_voice_that_breaks_off_in_an_answer_is_apologised_for(served: De
     served.providers.fault(stage="tts", kind="hang", after=1, count=None)
     spoken = await say(client, 900)
     await captioned(client, APOLOGY)
-    assert client.agent_sound().longest_silence(spoken, time.monotonic()) < PROMISE
+    promise_kept(client, spoken)
     await ended_well(served, client, "breaks-off")
     turns = [turn for turn in await served.turns("breaks-off") if turn["role"] == "ai"]
     assert turns[-1]["text"] == APOLOGY
@@ -244,7 +307,7 @@ async def test_a_recogniser_that_drops_in_an_utterance_keeps_the_words_before(
     served.providers.fault(stage="stt", kind="drop")
     spoken = await say(client, 5)
     await client.until(lambda c: len(c.agent_captions()) > 1)
-    assert client.agent_sound().longest_silence(spoken, time.monotonic()) < PROMISE
+    promise_kept(client, spoken)
     await converse(client, 6)
     session = await ended_well(served, client, "dropped")
     heard = await said(served, "dropped", "client")
@@ -269,7 +332,7 @@ async def test_words_that_a_recogniser_swallows_are_asked_for_again(served: Depl
 async def told_unheard(client: RoomClient) -> None:
     spoken = await client.speak(tones.encode(5, sample_rate=SAMPLE_RATE, duration=2.4))
     await client.until(lambda c: len(c.agent_captions()) > 1)
-    assert client.agent_sound().longest_silence(spoken, time.monotonic()) < PROMISE
+    promise_kept(client, spoken)
 
 
 @pytest.mark.full

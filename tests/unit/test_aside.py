@@ -147,6 +147,20 @@ async def test_a_farewell_is_not_stopped() -> None:
     assert not stage.turn.interrupted
 
 
+async def test_a_track_that_is_never_published_does_not_silence_the_voice_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asides, "PHRASE_SECONDS", 0.01)
+    stage = Stage()
+    never: Any = asyncio.Event().wait
+    stage.aside._make_track = never  # type: ignore[method-assign]
+    speaking = asyncio.create_task(stage.aside.say(Phrase.FILLER, within=0))
+    await asyncio.sleep(0)
+    assert stage.aside.speaking
+    await asyncio.wait_for(stage.aside.over(), 5)
+    await speaking
+
+
 async def test_who_wants_to_speak_waits_for_the_end_of_it() -> None:
     stage = Stage()
     saying = asyncio.create_task(stage.aside.say(Phrase.FILLER, within=1))
