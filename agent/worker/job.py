@@ -205,7 +205,7 @@ class CoachJob:
         heard.follow(session.voice)
         coach = Coach(
             instructions=session.prompt.text,
-            greeting=prompts.load("greeting").text,
+            greeting=prompts.load(_greeting(session.options)).text,
             scribe=session.scribe,
             aside=session.aside,
         )
@@ -217,6 +217,10 @@ class CoachJob:
         )
         if session.options.pipeline is Pipeline.REALTIME:
             session.in_flight.follow_provider(coach.realtime_llm_session)
+
+
+def _greeting(options: SessionOptions) -> str:
+    return "greeting_again" if options.resumed else "greeting"
 
 
 def _report_failure(ctx: JobContext, work: asyncio.Task[None]) -> None:

@@ -4,14 +4,18 @@ LiveKit dispatches an agent once. If no worker was free at that moment, or the w
 not call a second one by itself (livekit/agents#1472). So every worker looks at the rooms regularly:
 those where this deployment's agent was dispatched, a client is there and no agent is. Several
 workers may see the same room; the second agent that comes leaves by itself (`presence`).
+
+One whose agent broke off gets the next at once, and that one says so. Only where no agent has been
+yet, because it may be on its way, a client waits for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -20,9 +24,15 @@ from livekit import api
 from livekit.protocol.agent import JobStatus
 from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
 from livekit.protocol.models import ParticipantInfo
-from livekit.protocol.room import ListParticipantsRequest, ListRoomsRequest
+from livekit.protocol.room import (
+    ListParticipantsRequest,
+    ListRoomsRequest,
+    RoomParticipantIdentity,
+)
 
 from agent.settings import Settings, secret
+from agent.worker.lost_agents import LostAgents
+from agent.worker.options import RESUMED
 from agent.worker.people import person_of
 from persistence.events import Role
 
@@ -49,13 +59,13 @@ ROOMS_A_LOOK = 50
 class LoneClients:
     """Looks after the rooms of one LiveKit server, for one agent name.
 
-    `served` gives the rooms that this worker serves itself: they need no look.
+    `agents` are those of this worker: the rooms of those that run need no look.
     """
 
     livekit: api.LiveKitAPI
     agent_name: str
     wait_seconds: float
-    served: Callable[[], Collection[str]]
+    agents: LostAgents
     agents_called: int = 0
     """How many were called by this worker."""
     _since: dict[str, float] = field(default_factory=dict)
@@ -74,18 +84,44 @@ class LoneClients:
 
     async def look(self) -> None:
         """Look into the rooms once, and call an agent where a client has waited long enough."""
-        waiting = [name for name in await self._rooms() if await self._waits(name)]
+        await self._take_out_the_lost()
+        waiting = {name: await self._waiting(name) for name in await self._rooms()}
         now = time.monotonic()
+        waiting = {name: dispatches for name, dispatches in waiting.items() if dispatches}
         self._since = {name: self._since.get(name, now) for name in waiting}
         self._calls = {name: self._calls.get(name, 0) for name in waiting}
-        for name, since in list(self._since.items()):
+        for name, dispatches in waiting.items():
+            waited, calls = now - self._since[name], self._calls[name]
+            gone = not calls and broke_off(dispatches, self.wait_seconds)
             # an overloaded worker is not helped by more calls for the same room
-            if now - since >= self.wait_seconds * 2 ** min(self._calls[name], LONGEST_DOUBLINGS):
-                await self._call_agent(name, waited=now - since)
+            if gone or waited >= self.wait_seconds * 2 ** min(calls, LONGEST_DOUBLINGS):
+                await self._call_agent(name, dispatches, waited=waited, resumed=gone)
+
+    async def _take_out_the_lost(self) -> None:
+        """Remove agents whose jobs have died from rooms that do not know it, and call others."""
+        for agent, room in self.agents.look().items():
+            there = await self._removed(agent, room)
+            self.agents.settle(agent)
+            if there:
+                log.warning("lost_agent_removed")
+                if dispatches := await self._waiting(room):
+                    await self._call_agent(room, dispatches, waited=0.0, resumed=True)
+
+    async def _removed(self, agent: str, room: str) -> bool:
+        """Remove `agent`; return whether it was there, which none is that left in order."""
+        try:
+            await self.livekit.room.remove_participant(
+                RoomParticipantIdentity(room=room, identity=agent)
+            )
+        except api.TwirpError as error:
+            if error.code == api.TwirpErrorCode.NOT_FOUND:
+                return False
+            raise
+        return True
 
     async def _rooms(self) -> list[str]:
         listed = await self.livekit.room.list_rooms(ListRoomsRequest())
-        served = set(self.served())
+        served = set(self.agents.running.values())
         names = sorted(r.name for r in listed.rooms if r.name not in served)
         urgent = [name for name in names if name in self._since]
         first = self._next % len(names) if names else 0
@@ -93,28 +129,32 @@ class LoneClients:
         turn = (names[first:] + names[:first])[:ROOMS_A_LOOK]
         return list(dict.fromkeys(urgent + turn))
 
-    async def _waits(self, name: str) -> bool:
+    async def _waiting(self, name: str) -> list[AgentDispatch]:
+        """Return the calls for an agent in a room where a client waits for one; else nothing."""
         try:
             listed = await self.livekit.room.list_participants(ListParticipantsRequest(room=name))
         except api.TwirpError as error:
             if error.code == api.TwirpErrorCode.NOT_FOUND:
-                return False  # the room closed between the two questions
+                return []  # the room closed between the two questions
             raise
-        return waits(listed.participants) and bool(await self._dispatches(name))
+        return await self._dispatches(name) if waits(listed.participants) else []
 
     async def _dispatches(self, name: str) -> list[AgentDispatch]:
         dispatches = await self.livekit.agent_dispatch.list_dispatch(name)
         return [d for d in dispatches if d.agent_name == self.agent_name]
 
-    async def _call_agent(self, name: str, *, waited: float) -> None:
-        stale = await self._dispatches(name)
-        metadata = stale[-1].metadata if stale else ""
+    async def _call_agent(
+        self, name: str, stale: list[AgentDispatch], *, waited: float, resumed: bool
+    ) -> None:
+        metadata = stale[-1].metadata
+        if resumed:
+            metadata = resuming(metadata)
         # the new one first: a room that has none is not ours to look after
         await self.livekit.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(agent_name=self.agent_name, room=name, metadata=metadata)
         )
         self._since[name] = time.monotonic()
-        self._calls[name] += 1
+        self._calls[name] = self._calls.get(name, 0) + 1
         self.agents_called += 1
         log.warning("agent_called_again", waited_seconds=round(waited, 1), reason=why(stale))
         for dispatch in stale:
@@ -148,6 +188,32 @@ def why(dispatches: Collection[AgentDispatch]) -> str:
     if states & {"JS_FAILED", "JS_SUCCESS"}:
         return "the_agent_left"
     return "the_worker_is_lost"
+
+
+def broke_off(dispatches: Collection[AgentDispatch], seconds: float) -> bool:
+    """Return whether there must have been an agent, and did not leave in order.
+
+    One that was sent into the room less than `seconds` ago may be on its way.
+    """
+    states = [job.state for dispatch in dispatches for job in dispatch.state.jobs]
+    arrived = time.time() - seconds
+    return any(
+        state.status == JobStatus.JS_FAILED
+        or (state.status == JobStatus.JS_RUNNING and 0 < state.started_at / 1e9 < arrived)
+        for state in states
+    )
+
+
+def resuming(metadata: str) -> str:
+    """Return what a call said, `metadata`, and that a conversation has been broken off.
+
+    What is no JSON object stays as it is: it is not ours to mend.
+    """
+    try:
+        options = json.loads(metadata) if metadata.strip() else {}
+    except (ValueError, RecursionError):
+        return metadata
+    return json.dumps({**options, RESUMED: True}) if isinstance(options, dict) else metadata
 
 
 @asynccontextmanager

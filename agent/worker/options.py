@@ -15,6 +15,9 @@ from typing import Any
 from agent.settings import Pipeline, Settings
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*|multi")
+RESUMED = "resumed"
+"""In the metadata of a job: it follows one that was broken off (`lone_clients` says so)."""
+
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 
 
@@ -24,6 +27,8 @@ class SessionOptions:
     language: str
     prompt: str
     scenario_id: str | None = None
+    resumed: bool = False
+    """Whether the client has been speaking with an agent that was lost."""
     ignored: tuple[str, ...] = ()
     """What of the metadata was malformed: field names, or the kind of metadata; never values."""
 
@@ -51,8 +56,9 @@ def _overlaid(
         return replace(options, ignored=(*options.ignored, kind))
     valid = {name: _valid(name, wanted[name], prompts) for name in _FIELDS if name in wanted}
     malformed = tuple(name for name, value in valid.items() if value is None)
+    resumed = options.resumed or wanted.get(RESUMED) is True
     chosen: dict[str, Any] = {name: value for name, value in valid.items() if value is not None}
-    return replace(options, **chosen, ignored=options.ignored + malformed)
+    return replace(options, **chosen, resumed=resumed, ignored=options.ignored + malformed)
 
 
 _FIELDS = ("pipeline", "language", "prompt", "scenario_id")

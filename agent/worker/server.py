@@ -22,6 +22,7 @@ from agent.worker.background import running
 from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
 from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.lost_agents import LostAgents, left_by_dead_jobs
 from agent.worker.metrics import Metrics
 from agent.worker.signals import Stop
 from persistence.database import connect, require_current_schema, translated
@@ -54,13 +55,14 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     await _check_schema(secret(settings.database_url))
     async with Estate.claimed(settings) as estate:
         await stop.before(estate.recover())
+        lost = left_by_dead_jobs(estate.folder.path)
         server = agent_server(settings, JobEntry(settings, estate.folder.path))
         async with livekit_api(settings) as livekit:
             lone_clients = LoneClients(
                 livekit,
                 settings.agent_name,
                 settings.lone_client_seconds,
-                served=lambda: [job.job.room.name for job in server.active_jobs],
+                LostAgents(lambda: agents_of(server), lost),
             )
             metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
             beside = {"lone_clients": lone_clients.run, "metrics": metrics.run}
@@ -97,6 +99,11 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
     server.rtc_session(job.run, agent_name=settings.agent_name, on_session_end=job.finish)
     server.on("worker_registered", lambda *_: log.info("worker_registered"))
     return server
+
+
+def agents_of(server: AgentServer) -> dict[str, str]:
+    """Return the agents of the jobs that run, by identity, each with its room."""
+    return {job.accept_arguments.identity: job.job.room.name for job in server.active_jobs}
 
 
 async def _serve(settings: Settings, server: AgentServer, stop: Stop, *, devmode: bool) -> None:

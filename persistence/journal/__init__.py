@@ -21,6 +21,7 @@ from persistence.journal.lines import (
     read,
     session_id_of,
 )
+from persistence.journal.lost_jobs import lost_jobs
 from persistence.journal.takeover import DeadJournal, recover
 from persistence.journal.takeover import try_lock_journal as try_lock
 from persistence.journal.wakeups import Wakeups, wake_address
@@ -37,6 +38,7 @@ __all__ = [
     "ended",
     "is_locked",
     "last_sign_of_life",
+    "lost_jobs",
     "read",
     "recover",
     "session_id_of",

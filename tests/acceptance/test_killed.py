@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from deployment import Deployment, Row, converse, eventually, greeted, say
 
+from agent.local.client import RoomClient
 from agent.local.processes import Child
 from agent.local.providers import lines
 
@@ -24,11 +26,15 @@ def no_worker_left(deployment: Deployment) -> Iterator[None]:
 
 def jobs_of(worker: Child) -> list[psutil.Process]:
     """Return the job processes of a worker: forked by its forkserver, each holding a journal."""
-    return [
-        process
-        for process in psutil.Process(worker.process.pid).children(recursive=True)
-        if any(".journal" in file.path for file in process.open_files())
-    ]
+    processes = psutil.Process(worker.process.pid).children(recursive=True)
+    return [process for process in processes if _has_journal(process)]
+
+
+def _has_journal(process: psutil.Process) -> bool:
+    try:
+        return any(".journal" in file.path for file in process.open_files())
+    except psutil.NoSuchProcess:  # one that was idle may have gone meanwhile
+        return False
 
 
 async def turns_of(deployment: Deployment, room: str, count: int) -> list[Row]:
@@ -71,16 +77,54 @@ async def test_a_killed_job_loses_no_word_and_its_session_ends_as_an_error(
 async def test_a_client_whose_agent_died_gets_another_one_in_the_same_room(
     deployment: Deployment,
 ) -> None:
+    """LiveKit would believe in the dead one for 15 s; its worker knows better, and says so."""
     worker = deployment.start_worker(COACH_LONE_CLIENT_SECONDS="1")
-    await deployment.make_room("again")
+    await deployment.make_room("again", '{"language": "en"}')
     client = await deployment.client("again")
     await greeted(client)
+    (first,) = client.agents
     (job,) = jobs_of(worker)
     job.kill()
-    greetings = len(client.agent_captions())
-    await client.until(lambda c: len(c.agent_captions()) > greetings, within=60)
+    await client.until(lambda c: c.agent() is None)
+    await another_greets(client, first)
+    assert any("lost_agent_removed" in line for line in worker.output())
     assert any("agent_called_again" in line for line in worker.output())
+    async with deployment.livekit_api() as livekit:
+        (call,) = await livekit.agent_dispatch.list_dispatch("again")
+    assert json.loads(call.metadata) == {"language": "en", "resumed": True}
     await client.leave()
+
+
+@pytest.mark.full
+async def test_a_client_whose_worker_died_gets_an_agent_of_the_next_one(
+    deployment: Deployment,
+) -> None:
+    """What is said to nobody meanwhile is asked for again."""
+    worker = deployment.start_worker()
+    await deployment.make_room("next-worker")
+    client = await deployment.client("next-worker")
+    await greeted(client)
+    (first,) = client.agents
+    os.killpg(worker.process.pid, signal.SIGKILL)
+    worker.process.wait()
+    deployment.workers.remove(worker)
+    await say(client, 64)
+    deployment.start_worker("next", COACH_LONE_CLIENT_SECONDS="1")
+    await another_greets(client, first)
+    await converse(client, 65)
+    await client.leave()
+    lost, found = await deployment.query(
+        "SELECT * FROM sessions WHERE room_name = 'next-worker' ORDER BY started_at"
+    )
+    assert (lost["status"], lost["end_reason"]) == ("cancelled", "worker_lost")
+    assert found["id"] != lost["id"]
+
+
+async def another_greets(client: RoomClient, first: str) -> None:
+    """Wait until an agent other than the `first` has spoken and listens."""
+    await client.until(
+        lambda c: c.agents != {first} and any(map(c.captions_of, c.agents - {first})), within=60
+    )
 
 
 async def test_a_killed_worker_comes_back_and_finds_every_word(deployment: Deployment) -> None:

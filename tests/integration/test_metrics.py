@@ -22,6 +22,7 @@ from agent.worker import metrics
 from agent.worker.background import running
 from agent.worker.estate import Estate
 from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.lost_agents import LostAgents
 from agent.worker.metrics import Metrics
 from persistence.journal import JournalWriter
 
@@ -42,7 +43,7 @@ async def worker(url: str, tmp_path: Path, *parts: str, port: int = 0) -> AsyncI
         journal_max_bytes=ROOMY,
     )
     async with Estate.claimed(settings) as estate, livekit_api(settings) as livekit:
-        lone_clients = LoneClients(livekit, "coach", 1.0, list)
+        lone_clients = LoneClients(livekit, "coach", 1.0, LostAgents(dict))
         served = Metrics("127.0.0.1", port, estate, lone_clients)
         tasks = {name: task for name, task in estate.tasks().items() if name in parts}
         async with running({**tasks, "metrics": served.run}):

@@ -110,7 +110,11 @@ async def test_an_end_is_on_disk_whatever_of_the_session_does_not_close() -> Non
         scribe=SimpleNamespace(journal=SimpleNamespace(close=close)),
     )
     userdata = {jobs._SESSION: session}
-    context: Any = SimpleNamespace(proc=SimpleNamespace(userdata=userdata), delete_room=delete_room)
+    context: Any = SimpleNamespace(
+        proc=SimpleNamespace(userdata=userdata),
+        room=SimpleNamespace(remote_participants={}),
+        delete_room=delete_room,
+    )
     with pytest.raises(OSError, match="does not close"):
         await CoachJob(Settings(_env_file=None), Path()).finish(context)  # type: ignore[call-arg]
     assert done == ["ended", "on disk", "room deleted", "aside closed"]

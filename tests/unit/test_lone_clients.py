@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
+from uuid import uuid4
 
 import pytest
+from journaling import ROOMY, started
 from livekit import api, rtc
-from livekit.protocol.agent_dispatch import AgentDispatch, CreateAgentDispatchRequest
+from livekit.protocol.agent import Job, JobState, JobStatus
+from livekit.protocol.agent_dispatch import (
+    AgentDispatch,
+    AgentDispatchState,
+    CreateAgentDispatchRequest,
+)
 from livekit.protocol.models import ParticipantInfo
+from livekit.protocol.room import RoomParticipantIdentity
 
 from agent.worker import lone_clients as lone
 from agent.worker import presence
 from agent.worker.lone_clients import LoneClients, waits
+from agent.worker.lost_agents import LostAgents, left_by_dead_jobs
+from persistence.journal import JournalWriter
+from persistence.journal.lines import encode
+
+LONG_AGO, JUST_NOW = 1, int(time.time() * 1e9) + 60_000_000_000
+"""When a job began, in nanoseconds since 1970."""
 
 
 class Server:
@@ -20,6 +38,7 @@ class Server:
 
     def __init__(self) -> None:
         self.dispatches = {"D1": AgentDispatch(id="D1", agent_name="coach", metadata="m")}
+        self.agents: list[str] = []
         self.refuses = False
         self.deletes_first = False
         self.room = self.agent_dispatch = self
@@ -29,7 +48,28 @@ class Server:
 
     async def list_participants(self, _: Any) -> Any:
         client = ParticipantInfo(identity="client-7", state=ParticipantInfo.State.ACTIVE)
-        return SimpleNamespace(participants=[client])
+        agents = [
+            ParticipantInfo(identity=name, kind=ParticipantInfo.Kind.AGENT) for name in self.agents
+        ]
+        return SimpleNamespace(participants=[client, *agents])
+
+    async def remove_participant(self, lost: RoomParticipantIdentity) -> None:
+        if lost.identity not in self.agents:
+            raise api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "gone", status=404)
+        self.agents.remove(lost.identity)
+
+    def ran(self, status: JobStatus.ValueType, *, since: int, metadata: str = "") -> None:
+        """Let the room have had a job."""
+        state = JobState(status=status, started_at=since)
+        dispatch_state = AgentDispatchState(jobs=[Job(id="J1", state=state)])
+        self.dispatches["D1"] = AgentDispatch(
+            id="D1", agent_name="coach", metadata=metadata, state=dispatch_state
+        )
+
+    @property
+    def wanted(self) -> list[str]:
+        """What the calls other than the first say."""
+        return [call.metadata for key, call in self.dispatches.items() if key != "D1"]
 
     async def list_dispatch(self, _: str) -> list[AgentDispatch]:
         return list(self.dispatches.values())
@@ -56,7 +96,7 @@ def server() -> Server:
 @pytest.fixture
 def lone_clients(server: Server) -> LoneClients:
     livekit: Any = server
-    return LoneClients(livekit, "coach", 0, served=list)
+    return LoneClients(livekit, "coach", 0, LostAgents(dict))
 
 
 async def test_the_room_has_one_dispatch_again_with_what_the_first_one_asked_for(
@@ -99,3 +139,88 @@ def test_a_job_and_who_calls_for_it_take_the_same_for_people() -> None:
     called_for = {ParticipantInfo.Kind.Name(kind) for kind in lone.PEOPLE}
     names = {rtc.ParticipantKind.Name(kind) for kind in presence.PEOPLE}
     assert called_for == {name.removeprefix("PARTICIPANT_KIND_") for name in names}
+
+
+PATIENT = 3600.0
+"""Seconds; nobody waits for so long here."""
+
+
+async def test_an_agent_whose_job_died_is_taken_out_of_its_room_and_another_one_called(
+    server: Server,
+) -> None:
+    """LiveKit believes in the dead one for 15 s; the next one is told that it takes over."""
+    running = {"agent-J1": "r"}
+    server.agents = ["agent-J1"]
+    server.ran(JobStatus.JS_RUNNING, since=JUST_NOW, metadata='{"language": "de"}')
+    lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, LostAgents(lambda: running))
+    await lone_clients.look()
+    assert (server.agents, server.wanted) == (["agent-J1"], [])
+    running.clear()
+    await lone_clients.look()
+    assert (server.agents, lone_clients.agents_called) == ([], 1)
+    assert [json.loads(metadata) for metadata in server.wanted] == [
+        {"language": "de", "resumed": True}
+    ]
+    await lone_clients.look()
+    assert lone_clients.agents_called == 1
+
+
+async def test_an_agent_that_left_in_order_is_not_missed(server: Server) -> None:
+    running = {"agent-J1": "r"}
+    server.ran(JobStatus.JS_SUCCESS, since=LONG_AGO)
+    lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, LostAgents(lambda: running))
+    await lone_clients.look()
+    running.clear()
+    await lone_clients.look()
+    assert lone_clients.agents_called == 0
+
+
+async def test_an_agent_that_cannot_be_removed_now_is_removed_later(server: Server) -> None:
+    server.agents = ["agent-J1"]
+    agents = LostAgents(dict, {"agent-J1": "r"})
+    lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, agents)
+    removing, server.remove_participant = server.remove_participant, _fails  # type: ignore[method-assign]
+    with pytest.raises(api.TwirpError):
+        await lone_clients.look()
+    server.remove_participant = removing  # type: ignore[method-assign]
+    await lone_clients.look()
+    assert (server.agents, lone_clients.agents_called) == ([], 1)
+
+
+async def _fails(_: Any) -> None:
+    raise api.TwirpError(api.TwirpErrorCode.UNAVAILABLE, "no", status=503)
+
+
+@pytest.mark.parametrize(
+    ("status", "since", "called"),
+    [
+        (JobStatus.JS_RUNNING, LONG_AGO, 1),
+        (JobStatus.JS_FAILED, LONG_AGO, 1),
+        (JobStatus.JS_RUNNING, JUST_NOW, 0),
+        (JobStatus.JS_SUCCESS, LONG_AGO, 0),
+        (JobStatus.JS_PENDING, 0, 0),
+    ],
+)
+async def test_only_a_client_who_has_had_an_agent_gets_the_next_at_once(
+    server: Server, status: JobStatus.ValueType, since: int, called: int
+) -> None:
+    """A first one may be on its way; one that left in order left somebody who stayed."""
+    server.ran(status, since=since)
+    lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, LostAgents(dict))
+    await lone_clients.look()
+    assert lone_clients.agents_called == called
+    assert server.wanted == ['{"resumed": true}'] * called
+
+
+def test_who_takes_a_folder_over_knows_whose_jobs_have_just_died(tmp_path: Path) -> None:
+    for age, job in ((0, "just-now"), (3600, "long-ago")):
+        path = tmp_path / f"{uuid4()}.journal"
+        start = started().model_copy(update={"job_id": job})
+        path.write_bytes(encode(start))
+        os.utime(path, (time.time() - age, time.time() - age))
+    alive = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
+    alive.append(started().model_copy(update={"job_id": "alive"}))
+    try:
+        assert left_by_dead_jobs(tmp_path) == {"agent-just-now": "room"}
+    finally:
+        alive.close(5)

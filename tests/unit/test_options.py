@@ -62,3 +62,11 @@ def test_a_prompt_that_does_not_exist_is_said_at_the_start_and_not_in_every_sess
     monkeypatch.setenv("COACH_PROMPT", "couch")
     with pytest.raises(SettingsError, match="COACH_PROMPT is malformed: there is no such prompt"):
         load()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "resumed"),
+    [('{"resumed": true}', True), ('{"resumed": "yes"}', False), ("{}", False), ("true", False)],
+)
+def test_a_job_is_told_that_it_follows_one_that_broke_off(metadata: str, resumed: bool) -> None:
+    assert options(job=metadata).resumed is resumed

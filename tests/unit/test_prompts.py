@@ -24,7 +24,9 @@ def test_a_prompt_is_read_once() -> None:
 
 @pytest.mark.parametrize("name", ["", "nobody", "../pyproject", "coach.md", "__init__"])
 def test_an_unknown_name_raises_and_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(prompts.UnknownPromptError, match="announcement, coach, greeting, summary"):
+    with pytest.raises(
+        prompts.UnknownPromptError, match="announcement, coach, greeting, greeting_again, summary"
+    ):
         prompts.load(name)
 
 

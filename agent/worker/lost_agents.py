@@ -1,0 +1,55 @@
+"""Agents that are dead and still in their room, to be taken out of it.
+
+A killed job says no goodbye, and a LiveKit server waits 15 s for its connection to come back (two
+constants of the server: 10 s until it counts as interrupted, 5 s more). So long a client speaks to
+nobody, and nobody else can be called: there is an agent. But a worker knows at once which of its
+jobs have died, and the worker that takes over a folder which died with the worker before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from persistence import journal
+
+BELIEVED_SECONDS = 60.0
+"""A job that died before this (seconds ago) is not in its room any more."""
+
+
+class LostAgents:
+    """Agents' identities, each with its room.
+
+    `running` gives those of the jobs that run under this worker, `lost` those that ran before it.
+    """
+
+    def __init__(
+        self, running: Callable[[], Mapping[str, str]], lost: Mapping[str, str] | None = None
+    ) -> None:
+        self._running = running
+        self._known: dict[str, str] = {}
+        self._lost = dict(lost or {})
+
+    @property
+    def running(self) -> Mapping[str, str]:
+        return self._running()
+
+    def look(self) -> Mapping[str, str]:
+        """Return whose job has gone, well or badly, and was not dealt with."""
+        now = dict(self.running)
+        self._lost |= {agent: room for agent, room in self._known.items() if agent not in now}
+        self._known = now
+        return dict(self._lost)
+
+    def settle(self, agent: str) -> None:
+        """Take note that `agent` is not in its room any more."""
+        self._lost.pop(agent, None)
+
+
+def left_by_dead_jobs(folder: Path) -> dict[str, str]:
+    """Return the agents, each with its room, whose journals another worker left in `folder`.
+
+    A job's agent goes by the name that the framework gives it.
+    """
+    starts = journal.lost_jobs(folder, BELIEVED_SECONDS)
+    return {f"agent-{start.job_id}": start.room_name for start in starts}
