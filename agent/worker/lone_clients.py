@@ -72,8 +72,12 @@ class LoneClients:
     _calls: dict[str, int] = field(default_factory=dict)
     _next: int = 0
 
-    async def run(self) -> None:
-        """Look until cancelled; a LiveKit server that does not answer is asked again later."""
+    async def run(self, registered: asyncio.Event) -> None:
+        """Look until cancelled; a LiveKit server that does not answer is asked again later.
+
+        Not before this worker is `registered`: a call that no worker hears is not heard later.
+        """
+        await registered.wait()
         while True:
             # several workers must not all dispatch at the same instant
             await asyncio.sleep(self.wait_seconds * random.uniform(0.2, 0.4))  # noqa: S311

@@ -55,17 +55,19 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     await _check_schema(secret(settings.database_url))
     async with Estate.claimed(settings) as estate:
         await stop.before(estate.recover())
-        lost = left_by_dead_jobs(estate.folder.path)
         server = agent_server(settings, JobEntry(settings, estate.folder.path))
         async with livekit_api(settings) as livekit:
+            agents = LostAgents(lambda: agents_of(server), left_by_dead_jobs(estate.folder.path))
             lone_clients = LoneClients(
-                livekit,
-                settings.agent_name,
-                settings.lone_client_seconds,
-                LostAgents(lambda: agents_of(server), lost),
+                livekit, settings.agent_name, settings.lone_client_seconds, agents
             )
             metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
-            beside = {"lone_clients": lone_clients.run, "metrics": metrics.run}
+            registered = asyncio.Event()
+            server.on("worker_registered", lambda *_: registered.set())
+            beside = {
+                "lone_clients": lambda: lone_clients.run(registered),
+                "metrics": metrics.run,
+            }
             async with running({**estate.tasks(), **beside}):
                 await stop.before(estate.known_alive())
                 if not stop.asked.is_set():

@@ -113,11 +113,16 @@ async def test_a_client_whose_worker_died_gets_an_agent_of_the_next_one(
     await another_greets(client, first)
     await converse(client, 65)
     await client.leave()
-    lost, found = await deployment.query(
-        "SELECT * FROM sessions WHERE room_name = 'next-worker' ORDER BY started_at"
-    )
+
+    async def ended() -> list[Row] | None:
+        rows = await deployment.query(
+            "SELECT * FROM sessions WHERE room_name = 'next-worker' ORDER BY started_at"
+        )
+        return rows if len(rows) == 2 and all(row["ended_at"] for row in rows) else None
+
+    lost, next_one = await eventually(ended)
     assert (lost["status"], lost["end_reason"]) == ("cancelled", "worker_lost")
-    assert found["id"] != lost["id"]
+    assert (next_one["status"], next_one["end_reason"]) == ("completed", "client_left")
 
 
 async def another_greets(client: RoomClient, first: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import prompts
 
 
-@pytest.mark.parametrize("name", ["announcement", "coach", "greeting", "summary"])
+@pytest.mark.parametrize("name", ["announcement", "coach", "greeting", "greeting_again", "summary"])
 def test_a_prompt_has_text_and_the_version_of_that_text(name: str) -> None:
     prompt = prompts.load(name)
 
