@@ -40,6 +40,7 @@ class Refusal(StrEnum):
     OF_A_WORKER = "that session is recorded by a worker of this installation"
     ENDED = "that session has ended: what was said in it stands"
     ERASED = "that session was erased, or the client whose it is"
+    BACKWARDS = "that session began after that"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Reported(NamedTuple):
 class _Standing(NamedTuple):
     worker_id: UUID | None
     status: str
+    started_at: datetime
 
 
 async def session(
@@ -102,6 +104,8 @@ async def transcript(
             return Refusal.UNKNOWN
         if found.worker_id is not None:
             return Refusal.OF_A_WORKER
+        if end is not None and end.at < found.started_at:
+            return Refusal.BACKWARDS
         before = await _said(db, session_id)
         dropped = 0
         if found.status == "active":
@@ -121,7 +125,7 @@ async def _erased(db: Connection, key: bytes, session_id: UUID) -> bool:
 
 
 async def _standing(db: Connection, session_id: UUID) -> _Standing | None:
-    query = "SELECT worker_id, status FROM sessions WHERE id = %s FOR UPDATE"
+    query = "SELECT worker_id, status, started_at FROM sessions WHERE id = %s FOR UPDATE"
     row = await (await db.execute(query, [session_id])).fetchone()
     return row and _Standing(*row)
 

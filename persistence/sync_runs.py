@@ -33,7 +33,12 @@ async def record(db: Connection, system: str, run: SyncRun) -> None:
             SELECT FROM sync_runs WHERE system = %s AND finished_at = %s)
     """
     told = (run.finished_at, run.success, run.error, run.members_found, run.new_members)
-    await db.execute(query, (new_id(), system, *told, system, run.finished_at))
+    async with db.transaction():
+        # two that tell of it at once: the second one looks when the first has said it
+        await db.execute(
+            "SELECT pg_advisory_xact_lock(hashtext('sync_runs'), hashtext(%s))", [system]
+        )
+        await db.execute(query, (new_id(), system, *told, system, run.finished_at))
 
 
 async def last(db: Connection, system: str) -> SyncRun | None:

@@ -111,12 +111,16 @@ class _Exchange:
             headers["x-request-id"] = self.request_id
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
-        if self._streams and self.limit is not None:
-            self.limit.reschedule(asyncio.get_running_loop().time() + REQUEST_SECONDS)
-            await self._send(message)
-            self.limit.reschedule(None)
-        else:
-            await self._send(message)
+        if self._streams:
+            self._wait_at_most(REQUEST_SECONDS)
+        await self._send(message)
+        if self._streams:
+            self._wait_at_most(None)
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        if self.limit is not None and not self.limit.expired():
+            until = None if seconds is None else asyncio.get_running_loop().time() + seconds
+            self.limit.reschedule(until)
 
     @property
     def method(self) -> str:

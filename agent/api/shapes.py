@@ -80,9 +80,12 @@ def written(moment: Any) -> str:
 
 
 def in_utc(moment: datetime) -> datetime:
-    """Take a time without a zone as UTC, and one before or after all sessions as just that."""
+    """Return a time in UTC: one without a zone is, one before or after all sessions is just that.
+
+    The same moment said in another zone is the same in every way.
+    """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return min(max(aware, _EARLIEST), _LATEST)
+    return min(max(aware, _EARLIEST), _LATEST).astimezone(UTC)
 
 
 def of_the_past(moment: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -129,6 +130,15 @@ async def test_metrics_count_what_is_there(api: Api, admin: str) -> None:
         "membersFound": 0,
         "newMembers": 0,
     }
+
+
+async def test_a_sync_run_that_is_told_many_times_at_once_is_one(api: Api) -> None:
+    run = {"finishedAt": "2026-11-20T03:00:00Z", "success": True}
+    key = await api.key("internal")
+    answers = await asyncio.gather(*(api.post(SYNC_RUNS, key, run) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {201}
+    stored = await (await api.db.execute("SELECT count(*) FROM sync_runs")).fetchone()
+    assert stored == (1,)
 
 
 async def test_a_reported_sync_run_is_what_metrics_show(api: Api, admin: str) -> None:

@@ -191,3 +191,18 @@ async def test_what_json_has_another_type_for_is_not_made_to_fit(
     key = await api.key("internal")
     session = await started(api, key)
     assert (await tell(api, key, session, turns=[{**said(1), **wrong}])).status_code == 400
+
+
+async def test_the_same_moment_in_another_zone_is_the_same_session(api: Api) -> None:
+    key = await api.key("internal")
+    moments = ("2026-11-20T09:00:00Z", "2026-11-20T09:00:00", "2026-11-20T10:30:00+01:30")
+    assert len({await started(api, key, startedAt=moment) for moment in moments}) == 1
+
+
+async def test_a_session_does_not_end_before_it_began(api: Api) -> None:
+    key = await api.key("internal")
+    session = await started(api, key)
+    early = end(at="2026-11-20T08:59:59Z")
+    assert (await tell(api, key, session, turns=[said(1)], ended=early)).status_code == 409
+    assert await count(api, "SELECT count(*) FROM turns") == 0
+    assert await count(api, "SELECT count(*) FROM sessions WHERE status = 'active'") == 1
