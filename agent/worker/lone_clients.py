@@ -51,6 +51,9 @@ PEOPLE = frozenset(
 )
 """As `presence` has them: here without what touches audio."""
 
+REMOVAL_SECONDS = 5.0
+"""How long LiveKit may take to remove a lost agent."""
+
 ROOMS_A_LOOK = 50
 """Rooms looked into at one time; the others have their turn at the next."""
 
@@ -102,9 +105,17 @@ class LoneClients:
                 await self._call_agent(name, dispatches, waited=waited, resumed=gone)
 
     async def _take_out_the_lost(self) -> None:
-        """Remove agents whose jobs have died from rooms that do not know it, and call others."""
+        """Remove agents whose jobs have died from rooms that do not know it, and call others.
+
+        One that LiveKit does not let go of holds up nobody: it is tried again at the next look.
+        """
         for agent, room in self.agents.look().items():
-            there = await self._removed(agent, room)
+            try:
+                async with asyncio.timeout(REMOVAL_SECONDS):
+                    there = await self._removed(agent, room)
+            except (TimeoutError, api.TwirpError, OSError) as error:
+                log.warning("lost_agent_stays", error=type(error).__name__)
+                continue
             self.agents.settle(agent)
             if there:
                 log.warning("lost_agent_removed")
@@ -150,9 +161,7 @@ class LoneClients:
     async def _call_agent(
         self, name: str, stale: list[AgentDispatch], *, waited: float, resumed: bool
     ) -> None:
-        metadata = stale[-1].metadata
-        if resumed:
-            metadata = resuming(metadata)
+        metadata = resuming(stale[-1].metadata, resumed=resumed)
         # the new one first: a room that has none is not ours to look after
         await self.livekit.agent_dispatch.create_dispatch(
             CreateAgentDispatchRequest(agent_name=self.agent_name, room=name, metadata=metadata)
@@ -208,16 +217,20 @@ def broke_off(dispatches: Collection[AgentDispatch], seconds: float) -> bool:
     )
 
 
-def resuming(metadata: str) -> str:
-    """Return what a call said, `metadata`, and that a conversation has been broken off.
+def resuming(metadata: str, *, resumed: bool) -> str:
+    """Return what a call said, `metadata`, and whether a conversation has been broken off.
 
-    What is no JSON object stays as it is: it is not ours to mend.
+    What the call before it said of that is over. What is no JSON object stays as it is: it is not
+    ours to mend.
     """
     try:
         options = json.loads(metadata) if metadata.strip() else {}
     except (ValueError, RecursionError):
         return metadata
-    return json.dumps({**options, RESUMED: True}) if isinstance(options, dict) else metadata
+    if not isinstance(options, dict) or (not resumed and RESUMED not in options):
+        return metadata
+    others = {name: value for name, value in options.items() if name != RESUMED}
+    return json.dumps({**others, RESUMED: True} if resumed else others)
 
 
 @asynccontextmanager

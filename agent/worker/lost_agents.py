@@ -8,13 +8,15 @@ jobs have died, and the worker that takes over a folder which died with the work
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from persistence import journal
 
 BELIEVED_SECONDS = 60.0
-"""A job that died before this (seconds ago) is not in its room any more."""
+"""A job that died before this (seconds ago) is not in its room any more: who cannot take it out by
+then need not try again."""
 
 
 class LostAgents:
@@ -29,6 +31,7 @@ class LostAgents:
         self._running = running
         self._known: dict[str, str] = {}
         self._lost = dict(lost or {})
+        self._since = dict.fromkeys(self._lost, time.monotonic())
 
     @property
     def running(self) -> Mapping[str, str]:
@@ -36,14 +39,20 @@ class LostAgents:
 
     def look(self) -> Mapping[str, str]:
         """Return whose job has gone, well or badly, and was not dealt with."""
-        now = dict(self.running)
-        self._lost |= {agent: room for agent, room in self._known.items() if agent not in now}
-        self._known = now
+        running, now = dict(self.running), time.monotonic()
+        for agent, room in self._known.items():
+            if agent not in running:
+                self._lost[agent], self._since[agent] = room, now
+        self._known = running
+        for agent, since in list(self._since.items()):
+            if now - since > BELIEVED_SECONDS:
+                self.settle(agent)
         return dict(self._lost)
 
     def settle(self, agent: str) -> None:
         """Take note that `agent` is not in its room any more."""
         self._lost.pop(agent, None)
+        self._since.pop(agent, None)
 
 
 def left_by_dead_jobs(folder: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from livekit.protocol.models import ParticipantInfo
 from livekit.protocol.room import RoomParticipantIdentity
 
 from agent.worker import lone_clients as lone
-from agent.worker import presence
+from agent.worker import lost_agents, presence
 from agent.worker.lone_clients import LoneClients, waits
 from agent.worker.lost_agents import LostAgents, left_by_dead_jobs
 from persistence.journal import JournalWriter
@@ -180,11 +180,35 @@ async def test_an_agent_that_cannot_be_removed_now_is_removed_later(server: Serv
     agents = LostAgents(dict, {"agent-J1": "r"})
     lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, agents)
     removing, server.remove_participant = server.remove_participant, _fails  # type: ignore[method-assign]
-    with pytest.raises(api.TwirpError):
-        await lone_clients.look()
+    await lone_clients.look()
+    assert lone_clients.agents_called == 0
     server.remove_participant = removing  # type: ignore[method-assign]
     await lone_clients.look()
     assert (server.agents, lone_clients.agents_called) == ([], 1)
+
+
+async def test_an_agent_that_cannot_be_removed_keeps_nobody_else_waiting(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in a room of its own, however often it is tried, nor for ever."""
+    monkeypatch.setattr(server, "remove_participant", _fails)
+    agents = LostAgents(dict, {"agent-J1": "elsewhere"})
+    lone_clients = LoneClients(cast("Any", server), "coach", 0, agents)
+    await lone_clients.look()
+    assert lone_clients.agents_called == 1
+    assert agents.look()
+    monkeypatch.setattr(lost_agents, "BELIEVED_SECONDS", -1)
+    assert not agents.look()
+
+
+async def test_an_agent_says_that_it_takes_over_only_from_one_that_was_lost(
+    server: Server,
+) -> None:
+    """The call before it may have said so, for a conversation that has since come to its end."""
+    server.ran(JobStatus.JS_SUCCESS, since=LONG_AGO, metadata='{"language": "de", "resumed": true}')
+    lone_clients = LoneClients(cast("Any", server), "coach", 0, LostAgents(dict))
+    await lone_clients.look()
+    assert server.wanted == ['{"language": "de"}']
 
 
 async def _fails(_: Any) -> None:
