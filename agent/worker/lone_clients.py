@@ -51,6 +51,9 @@ PEOPLE = frozenset(
 )
 """As `presence` has them: here without what touches audio."""
 
+AT_ONCE_SECONDS = 30.0
+"""A room gets an agent at once for one that broke off; for the next so soon after it, it waits."""
+
 REMOVAL_SECONDS = 5.0
 """How long LiveKit may take to remove a lost agent."""
 
@@ -73,6 +76,7 @@ class LoneClients:
     """How many were called by this worker."""
     _since: dict[str, float] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
+    _at_once: dict[str, float] = field(default_factory=dict)
     _next: int = 0
 
     async def run(self, registered: asyncio.Event) -> None:
@@ -101,8 +105,18 @@ class LoneClients:
             waited, calls = now - self._since[name], self._calls[name]
             gone = not calls and broke_off(dispatches, self.wait_seconds)
             # an overloaded worker is not helped by more calls for the same room
-            if gone or waited >= self.wait_seconds * 2 ** min(calls, LONGEST_DOUBLINGS):
+            long_enough = waited >= self.wait_seconds * 2 ** min(calls, LONGEST_DOUBLINGS)
+            if long_enough or (gone and self._may_be_called_at_once(name)):
                 await self._call_agent(name, dispatches, waited=waited, resumed=gone)
+
+    def _may_be_called_at_once(self, name: str) -> bool:
+        """Return whether the room has had no agent at once lately: one may die of the room itself.
+
+        Once this was true, it is not for a while.
+        """
+        now = time.monotonic()
+        self._at_once = {n: t for n, t in self._at_once.items() if now - t < AT_ONCE_SECONDS}
+        return self._at_once.setdefault(name, now) == now
 
     async def _take_out_the_lost(self) -> None:
         """Remove agents whose jobs have died from rooms that do not know it, and call others.
@@ -119,7 +133,8 @@ class LoneClients:
             self.agents.settle(agent)
             if there:
                 log.warning("lost_agent_removed")
-                if dispatches := await self._waiting(room):
+                dispatches = await self._waiting(room)
+                if dispatches and self._may_be_called_at_once(room):
                     await self._call_agent(room, dispatches, waited=0.0, resumed=True)
 
     async def _removed(self, agent: str, room: str) -> bool:

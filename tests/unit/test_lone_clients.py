@@ -201,6 +201,22 @@ async def test_an_agent_that_cannot_be_removed_keeps_nobody_else_waiting(
     assert not agents.look()
 
 
+async def test_agents_that_die_one_after_the_other_are_not_called_for_at_once_each_time(
+    server: Server,
+) -> None:
+    """Something in the room may be what they die of."""
+    running: dict[str, str] = {}
+    lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, LostAgents(lambda: running))
+    for agent in ("agent-J1", "agent-J2", "agent-J3"):
+        running[agent] = "r"
+        server.agents = [agent]
+        await lone_clients.look()
+        running.clear()
+        await lone_clients.look()
+        assert server.agents == []
+        assert lone_clients.agents_called == 1
+
+
 async def test_an_agent_says_that_it_takes_over_only_from_one_that_was_lost(
     server: Server,
 ) -> None:
