@@ -107,7 +107,8 @@ SELECT session_id, id, text FROM (
            row_number() OVER (PARTITION BY t.session_id ORDER BY t.started_at, t.seq) AS place
     FROM turns t
     WHERE t.session_id = ANY(%(sessions)s)
-      AND tsvector_to_array({_said("t.text")}) && %(words)s::text[]) AS found
+      AND EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE {_holds("t.text")})
+    ) AS found
 WHERE place <= %(most)s ORDER BY session_id, started_at, seq
 """  # noqa: S608 - constants
 

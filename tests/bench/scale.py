@@ -32,11 +32,11 @@ GOAL_DETAIL_SECONDS = 0.010
 GOAL_METRICS = 20
 GOAL_SEARCH_SECONDS = 0.020
 
-_OFFSET = f"{transcripts._SESSION} ORDER BY s.started_at DESC, s.id DESC OFFSET %s LIMIT {PAGE}"
-_IDS_BY_OFFSET = (
-    f"{transcripts._SESSION} WHERE s.id IN (SELECT id FROM sessions"
-    f" ORDER BY started_at DESC, id DESC OFFSET %s LIMIT {PAGE})"
-    " ORDER BY s.started_at DESC, s.id DESC"
+_ORDERED = " ORDER BY s.started_at DESC, s.id DESC"
+_BY_OFFSET = f"{_ORDERED} OFFSET %s LIMIT {PAGE}"
+_JOINED_BY_OFFSET = transcripts._SESSION.format(sessions="sessions") + _BY_OFFSET
+_PAGE_BY_OFFSET = (
+    transcripts._SESSION.format(sessions=f"(SELECT s.* FROM sessions s{_BY_OFFSET})") + _ORDERED
 )
 _PLACES = (
     "SELECT started_at, id FROM sessions ORDER BY started_at DESC, id DESC"
@@ -123,12 +123,12 @@ class Scale:
         page = await timed(_each(lambda place: self._page(after=place), places), self._samples)
         self._spread("page", f"a page at depth {self._depth}", page, GOAL_PAGE_SECONDS)
         for key, query, goal in (
-            ("offset", _OFFSET, GOAL_OFFSET),
-            ("idsByOffset", _IDS_BY_OFFSET, None),
+            ("offset", _JOINED_BY_OFFSET, GOAL_OFFSET),
+            ("pageByOffset", _PAGE_BY_OFFSET, None),
         ):
             ask = _each(lambda depth, q=query: _all(self._db, q, depth), [self._depth])  # type: ignore[misc]
             counted = await timed(ask, SLOW_SAMPLES)
-            what = "the same by OFFSET" if goal else "the same, OFFSET over ids alone"
+            what = "the same by OFFSET" if goal else "the same, OFFSET over sessions alone"
             self._times(key, what, counted, page, goal)
 
     async def _page(self, after: Position | None = None, **wanted: Any) -> Any:
