@@ -83,23 +83,22 @@ def npm() -> list[str]:
 def _build() -> None:
     command = npm()
     if not _is_installed():
-        _run([*command, *_INSTALL])
+        _run([*command, *_INSTALL], "`npm ci` failed: is npm's registry within reach?")
     made_from = _source_hash()
     with tempfile.TemporaryDirectory(dir=SOURCE, prefix="dist.") as work:
         new, old = Path(work) / "new", Path(work) / "old"
-        _run([*command, "run", "build", "--", "--outDir", str(new)])
+        _run([*command, "run", "build", "--", "--outDir", str(new)], "`npm run build` failed")
         (new / MADE_FROM).write_text(made_from, encoding="utf-8")
         if BUILT.exists():
             BUILT.replace(old)
         new.replace(BUILT)
 
 
-def _run(command: list[str]) -> None:
-    """Run a step in the source's folder, its output ours; raises PageError."""
+def _run(command: list[str], failed: str) -> None:
+    """Run a step in the source's folder, its output ours; raises PageError, which says `failed`."""
     done = subprocess.run(command, cwd=SOURCE, stdin=subprocess.DEVNULL, check=False)  # noqa: S603
     if done.returncode != 0:
-        step = " ".join(word for word in command[1:] if "/" not in word)
-        raise PageError(f"`npm {step.rpartition('npm ')[2]}` failed in {SOURCE}")
+        raise PageError(failed)
 
 
 def _is_installed() -> bool:

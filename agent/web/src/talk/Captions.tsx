@@ -35,7 +35,7 @@ export function Captions({ lines }: { lines: Line[] }) {
           data-speaker={line.speaker}
         >
           <span className="line-speaker">
-            {line.speaker === "you" ? "You" : "Coach"}
+            {line.name}
             {line.typed && <span className="tag">typed</span>}
           </span>
           <span className="line-text">{line.text}</span>

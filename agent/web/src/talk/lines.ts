@@ -1,6 +1,11 @@
 /** What is said in the room, as lines: captions of both sides and what was typed, in order. */
 
-import { useLocalParticipant, useTranscriptions } from "@livekit/components-react";
+import {
+  useLocalParticipant,
+  useRemoteParticipants,
+  useTranscriptions,
+} from "@livekit/components-react";
+import { type Participant, ParticipantKind } from "livekit-client";
 import { useCallback, useMemo, useState } from "react";
 
 const SEGMENT = "lk.segment_id";
@@ -9,7 +14,9 @@ const CHAT = "lk.chat";
 
 export interface Line {
   id: string;
-  speaker: "you" | "coach";
+  speaker: "you" | "coach" | "other";
+  /** As one calls the speaker. */
+  name: string;
   text: string;
   /** Whether it is still being heard. */
   open: boolean;
@@ -30,6 +37,7 @@ export interface Lines {
 
 export function useLines(): Lines {
   const { localParticipant } = useLocalParticipant();
+  const others = useRemoteParticipants();
   const captions = useTranscriptions();
   const [typed, setTyped] = useState<Typed[]>([]);
   const behind = captions.length;
@@ -37,7 +45,7 @@ export function useLines(): Lines {
   const type = useCallback(
     async (text: string) => {
       const { id } = await localParticipant.sendText(text, { topic: CHAT });
-      const line: Line = { id, speaker: "you", text, open: false, typed: true };
+      const line: Line = { id, ...YOU, text, open: false, typed: true };
       setTyped((before) => [...before, { line, behind }]);
     },
     [localParticipant, behind],
@@ -45,14 +53,28 @@ export function useLines(): Lines {
 
   const lines = useMemo(() => {
     const said = captions.map(({ text, participantInfo, streamInfo }): Line => {
-      const own = participantInfo.identity === localParticipant.identity;
-      const open = own && streamInfo.attributes?.[FINAL] !== "true";
+      const who = speakerOf(participantInfo.identity, localParticipant, others);
+      const open = who.speaker !== "coach" && streamInfo.attributes?.[FINAL] !== "true";
       const id = streamInfo.attributes?.[SEGMENT] ?? streamInfo.id;
-      return { id, speaker: own ? "you" : "coach", text: text.trim(), open, typed: false };
+      return { id, ...who, text: text.trim(), open, typed: false };
     });
     return merged(said, typed);
-  }, [captions, typed, localParticipant]);
+  }, [captions, typed, localParticipant, others]);
   return { lines, type };
+}
+
+type Speaker = Pick<Line, "speaker" | "name">;
+type Known = Pick<Participant, "identity" | "name" | "kind">;
+
+const YOU: Speaker = { speaker: "you", name: "You" };
+const COACH: Speaker = { speaker: "coach", name: "Coach" };
+
+/** Whose caption it is: one's own, another person's in the room, else the AI's. */
+export function speakerOf(identity: string, local: Known, others: Known[]): Speaker {
+  if (identity === local.identity) return YOU;
+  const other = others.find((known) => known.identity === identity);
+  if (!other || other.kind === ParticipantKind.AGENT) return COACH;
+  return { speaker: "other", name: other.name || identity };
 }
 
 /** Captions with the typed messages between them; a caption without text yet is no line. */
