@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from agent.api.app import create_app
+from agent.api.connections import Connection
 from agent.api.resources import Resources, require_current_schema
 from agent.settings import Settings, listed
 
@@ -34,6 +35,8 @@ async def run(settings: Settings) -> None:
         log_config=None,
         access_log=False,  # it names paths with their queries: what someone searched for
         server_header=False,
+        http=Connection,
+        ws="none",
         proxy_headers=True,
         forwarded_allow_ips=listed(settings.api_proxies),
         timeout_graceful_shutdown=STOP_SECONDS,
