@@ -29,6 +29,7 @@ import psycopg_pool
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from pydantic import ValidationError
 
 import migrations
 from persistence.errors import (
@@ -76,6 +77,9 @@ _SETTINGS = "SELECT " + ", ".join(
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
 """No connection, read-only, no resources, an operator's intervention, a system error."""
 STATEMENT_TIMED_OUT = "57014"
+_REFUSED_CLASSES = ("22", "23")
+_CLIENT_SIDE = "22000"
+"""What the driver itself refuses, for example a NUL in a text, never got a SQLSTATE."""
 _OTHER_SCHEMA = ("42P01", "42703", "3F000", "42704", "42883")
 """No such table, column, schema, type or function."""
 
@@ -231,6 +235,15 @@ def _alchemys(*names: str) -> tuple[type[Exception], ...]:
     """Return SQLAlchemy's errors; none before somebody has loaded it, who alone can meet them."""
     errors = sys.modules.get("sqlalchemy.exc")
     return tuple(getattr(errors, name) for name in names) if errors else ()
+
+
+def refused_as_data(error: BaseException) -> str | None:
+    """Return the SQLSTATE if Postgres, or the driver before it, refuses the row as data."""
+    sqlstate: str | None = getattr(error, "sqlstate", None)
+    if sqlstate is None:
+        is_data = isinstance(error, psycopg.DataError | UnicodeError | ValidationError)
+        return _CLIENT_SIDE if is_data else None
+    return sqlstate if sqlstate.startswith(_REFUSED_CLASSES) else None
 
 
 def constraint_of(error: BaseException) -> str | None:

@@ -12,9 +12,10 @@ from psycopg import AsyncConnection
 from pydantic import ValidationError
 
 from persistence import rows, search, sessions, tombstones
-from persistence.database import constraint_of
+from persistence.database import constraint_of, refused_as_data
+from persistence.deferring import AfterSession, defer
 from persistence.events import EVENTS, Started
-from persistence.passages import AfterSession, defer, refused_as_data, write_event
+from persistence.passages import write_event
 
 NOT_UNDERSTOOD = "22000"
 """SQLSTATE of an event that this version cannot read."""
@@ -119,8 +120,8 @@ async def _put_through(
     if tombstone is not None:
         await tombstones.count(db, {tombstone: 1})
     elif isinstance(event, Started):
-        row = rows.session_row(letter.session_id, letter.worker_id, event, event.at, ())
-        await sessions.upsert(db, [row])
+        row = rows.session_row(letter.session_id, letter.worker_id, event, event.at, None)
+        await sessions.upsert(db, row)
     else:
         await write_event(db, letter.session_id, event)
         await search.forget(db, letter.session_id)

@@ -29,7 +29,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from persistence.database import connect
-from persistence.passages import defer
+from persistence.deferring import defer
 from persistence.rows import Row
 from persistence.sessions import RECLAIMED_MINUTES
 

@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import cast
 from uuid import UUID
 
 import psycopg
 import structlog
-from psycopg import AsyncConnection
+from pydantic import ValidationError
 
 from persistence import rows, sessions, tombstones, turns
-from persistence.database import constraint_of
+from persistence.database import constraint_of, refused_as_data
+from persistence.deferring import AfterSession, Db, defer
 from persistence.events import Ended, Event, Marker, Started, Turn
 from persistence.ids import new_id
 from persistence.journal import Record
 
 log = structlog.get_logger("coach.shipper")
-
-Db = AsyncConnection[Any]
-AfterSession = Callable[[Db, Sequence[UUID]], Awaitable[None]]
-"""Defers the jobs of sessions that ended, on that connection, in the transaction of their ends."""
-
-_REFUSED_CLASSES = ("22", "23")
-_CLIENT_SIDE = "22000"
-"""What the driver itself refuses, for example a NUL in a text, never got a SQLSTATE."""
 
 
 @dataclass
@@ -51,18 +45,48 @@ class Passage:
     """Whether the session's row is to be written even where no event here makes a row."""
     damaged: bool = False
 
-    @property
-    def events(self) -> Iterator[Event]:
-        return (record.event for record in self.records if rows.makes_rows(record.event))
+    @cached_property
+    def stored(self) -> list[Record]:
+        """The records whose events are stored."""
+        return [record for record in self.records if rows.makes_rows(record)]
+
+    @cached_property
+    def turns(self) -> tuple[list[Record], list[Turn]]:
+        """Its turns: the lines that one statement takes, then what has to go by itself.
+
+        That is what a glance did not understand, and an `item_id` that comes again: a statement
+        takes none twice, and the first one stands.
+        """
+        lines: list[Record] = []
+        others: list[Turn] = []
+        seen: set[str] = set()
+        for record in self.stored:
+            if (turn := record.turn) is None:
+                continue
+            if turn.plain and turn.item_id not in seen:
+                lines.append(record)
+            else:
+                others.append(cast("Turn", record.event))
+            seen.add(turn.item_id)
+        return lines, others
+
+    @cached_property
+    def people(self) -> set[rows.Somebody]:
+        """Of whom its events speak."""
+        return {rows.somebody_in(self.started), *map(rows.speaker_of, self.stored)}
 
     @property
     def makes_rows(self) -> bool:
-        return self.write_session or any(self.events)
+        return self.write_session or bool(self.stored)
 
     @property
     def session_row(self) -> rows.Row:
         return rows.session_row(
-            self.session_id, self.worker_id, self.started, self.first_at, self.events
+            self.session_id,
+            self.worker_id,
+            self.started,
+            self.first_at,
+            max((r.turn.ended_at for r in self.stored if r.turn), default=None),
         )
 
 
@@ -74,15 +98,6 @@ class Outcome:
     """Whether the session's `started` is among the refused: it is not to be tried again."""
 
 
-def refused_as_data(error: BaseException) -> str | None:
-    """Return the SQLSTATE if Postgres, or the driver before it, refuses the row as data."""
-    sqlstate: str | None = getattr(error, "sqlstate", None)
-    if sqlstate is None:
-        is_data = isinstance(error, psycopg.DataError | UnicodeError)
-        return _CLIENT_SIDE if is_data else None
-    return sqlstate if sqlstate.startswith(_REFUSED_CLASSES) else None
-
-
 async def write(
     db: Db, passages: Sequence[Passage], key: bytes, after_session: AfterSession
 ) -> Outcome:
@@ -90,16 +105,33 @@ async def write(
     async with db.transaction():
         async with db.pipeline():
             kept, outcome = await _without_erased(db, passages, key)
-            written = [part for part in kept if part.makes_rows]
-            await sessions.upsert(db, [part.session_row for part in written])
-            silent = [{"id": part.session_id} for part in kept if not part.makes_rows]
-            await sessions.take_back(db, silent)
-            said = [(part.session_id, event) for part in kept for event in part.events]
-            await turns.insert(db, [rows.turn_row(s, e) for s, e in said if isinstance(e, Turn)])
-            markers = [rows.marker_row(s, e) for s, e in said if isinstance(e, Marker)]
-            await turns.insert_events(db, markers)
+            await sessions.upsert_many(db, [part.session_row for part in kept if part.makes_rows])
+            if silent := [part.session_id for part in kept if not part.makes_rows]:
+                await sessions.take_back(db, silent)
+            await _insert(db, kept)
         await _end(db, kept, after_session)
     return outcome
+
+
+async def _insert(db: Db, parts: Sequence[Passage]) -> None:
+    lines: list[bytes] = []
+    others: list[rows.Row] = []
+    for part in parts:
+        records, left = part.turns
+        lines += rows.turn_lines(part.session_id, records)
+        others += [rows.turn_row(part.session_id, turn) for turn in left]
+    if lines:
+        people = {person for part in parts for person in part.people}
+        await turns.insert_lines(db, lines, rows.speaker_claims(people))
+    if others:
+        await turns.insert(db, others)
+    if markers := [
+        rows.marker_row(part.session_id, cast("Marker", record.event))
+        for part in parts
+        for record in part.stored
+        if record.kind == "marker"
+    ]:
+        await turns.insert_events(db, markers)
 
 
 async def write_singly(
@@ -112,9 +144,9 @@ async def write_singly(
             if part.makes_rows:
                 outcome.start_refused = await _start_refused(db, part)
             else:
-                await sessions.take_back(db, [{"id": part.session_id}])
-            for record in part.records:
-                error = await _refusal(db, part.session_id, record.event)
+                await sessions.take_back(db, [part.session_id])
+            for record in part.stored:
+                error = await _refusal(db, part.session_id, record)
                 if error is not None:
                     await _put_aside(db, part, record, error)
                     outcome.refused += 1
@@ -127,14 +159,14 @@ async def _start_refused(db: Db, part: Passage) -> bool:
     """Write the session's row, and return whether that went only without its `started`."""
     try:
         async with db.transaction():
-            await sessions.upsert(db, [part.session_row])
+            await sessions.upsert(db, part.session_row)
     except (psycopg.Error, UnicodeError) as error:
         if part.started is None or refused_as_data(error) is None:
             raise
         for record in part.records:
-            if isinstance(record.event, Started):
+            if record.kind == "started":
                 await _put_aside(db, part, record, error)
-        await sessions.upsert(db, [replace(part, started=None).session_row])
+        await sessions.upsert(db, replace(part, started=None).session_row)
         return True
     return False
 
@@ -147,12 +179,12 @@ async def write_event(db: Db, session_id: UUID, event: Event) -> None:
         await turns.insert_events(db, [rows.marker_row(session_id, event)])
 
 
-async def _refusal(db: Db, session_id: UUID, event: Event) -> Exception | None:
+async def _refusal(db: Db, session_id: UUID, record: Record) -> Exception | None:
     """Write one event; return the error if it is refused as data, raise any other."""
     try:
         async with db.transaction():
-            await write_event(db, session_id, event)
-    except (psycopg.Error, UnicodeError) as error:
+            await write_event(db, session_id, record.event)
+    except (psycopg.Error, UnicodeError, ValidationError) as error:
         if refused_as_data(error) is None:
             raise
         return error
@@ -168,7 +200,7 @@ async def _put_aside(db: Db, passage: Passage, record: Record, error: Exception)
             new_id(),
             passage.session_id,
             passage.worker_id,
-            record.event.kind,
+            record.kind,
             record.payload,
             hashlib.sha256(record.payload).digest(),
             sqlstate,
@@ -178,7 +210,7 @@ async def _put_aside(db: Db, passage: Passage, record: Record, error: Exception)
     log.error(
         "event_refused",
         session_id=str(passage.session_id),
-        kind=record.event.kind,
+        kind=record.kind,
         sqlstate=sqlstate,
         constraint=constraint,
     )
@@ -186,7 +218,12 @@ async def _put_aside(db: Db, passage: Passage, record: Record, error: Exception)
 
 async def _end(db: Db, parts: Iterable[Passage], after_session: AfterSession) -> None:
     """End the sessions whose end is here and new, and defer what comes after them."""
-    ends = [(part, event) for part in parts for event in part.events if isinstance(event, Ended)]
+    ends = [
+        (part, cast("Ended", record.event))
+        for part in parts
+        for record in part.stored
+        if record.kind == "ended"
+    ]
     if not ends:
         return
     speakers = [
@@ -196,45 +233,17 @@ async def _end(db: Db, parts: Iterable[Passage], after_session: AfterSession) ->
     ]
     await turns.name_speakers(db, speakers)
     given = [rows.end_row(part.session_id, end, damaged=part.damaged) for part, end in ends]
-    await defer(db, [row["id"] for row in given if await sessions.end(db, row)], after_session)
-
-
-async def defer(db: Db, session_ids: Sequence[UUID], after_session: AfterSession) -> None:
-    """Defer the jobs of sessions; their ends are committed even where jobs cannot be.
-
-    Where they cannot be all at once, each half goes by itself: one session spoils it for no other.
-    """
-    error = await _not_deferred(db, session_ids, after_session) if session_ids else None
-    if error is None:
-        return
-    if len(session_ids) == 1:
-        log.error("jobs_not_deferred", session_id=str(session_ids[0]), error=type(error).__name__)
-        return
-    middle = len(session_ids) // 2
-    await defer(db, session_ids[:middle], after_session)
-    await defer(db, session_ids[middle:], after_session)
-
-
-async def _not_deferred(
-    db: Db, session_ids: Sequence[UUID], after_session: AfterSession
-) -> Exception | None:
-    """Defer the jobs of all or of none; return why of none, raise what is not the jobs' fault."""
-    try:
-        async with db.transaction():
-            await after_session(db, session_ids)
-    except Exception as error:
-        if isinstance(error, psycopg.Error) and refused_as_data(error) is None:
-            raise
-        return error
-    return None
+    await defer(db, await sessions.end(db, given), after_session)
 
 
 async def _without_erased(
     db: Db, passages: Sequence[Passage], key: bytes
 ) -> tuple[list[Passage], Outcome]:
     """Return `passages` without what was erased, which is counted at its tombstone."""
-    people = {name for p in passages for event in _speaking(p) for name in rows.people_of(event)}
-    erased = await tombstones.standing(db, key, [p.session_id for p in passages], people)
+    people = {person for passage in passages for person in passage.people}
+    erased = await tombstones.standing(
+        db, key, [p.session_id for p in passages], rows.names_in(people)
+    )
     if not erased.sessions and not erased.names:
         return list(passages), Outcome()
     dropped: Counter[UUID] = Counter()
@@ -243,21 +252,17 @@ async def _without_erased(
     return kept, Outcome(dropped=dropped.total())
 
 
-def _speaking(passage: Passage) -> Iterable[Event]:
-    return [*([passage.started] if passage.started else []), *passage.events]
-
-
 def _part_without(
     passage: Passage, erased: tombstones.Erased, dropped: Counter[UUID]
 ) -> Passage | None:
     """Return what is left of `passage`; None where the session or its client was erased."""
     whole = erased.sessions.get(passage.session_id) or erased.of(rows.people_of(passage.started))
     if whole is not None:
-        dropped[whole] += sum(1 for _ in passage.events)
+        dropped[whole] += len(passage.stored)
         return None
     left = []
     for record in passage.records:
-        tombstone = erased.of(rows.people_of(record.event))
+        tombstone = erased.of(rows.names_in([rows.speaker_of(record)]))
         if tombstone is None:
             left.append(record)
         else:

@@ -6,12 +6,13 @@ somebody is in `users` is looked up by Postgres: a row carries the claim alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
+from pydantic_core import to_json
 
 from persistence.events import (
     CANCELLING,
@@ -19,13 +20,12 @@ from persistence.events import (
     Ended,
     Event,
     Marker,
-    Progress,
     Role,
-    Segment,
     Started,
     Turn,
     clean_text,
 )
+from persistence.journal import Record
 
 Row = Mapping[str, Any]
 
@@ -33,11 +33,22 @@ DEAD_LETTERS = "events refused by the database"
 DAMAGED = "journal damaged"
 
 _PREFIXES = ("client-", "coach-", "user-")
+_FOR_RECOVERY = frozenset({"segment", "progress"})
 
 
-def makes_rows(event: Event) -> bool:
-    """Return whether `event` is stored: `segment` and `progress` are for recovery alone."""
-    return not isinstance(event, Segment | Progress)
+def makes_rows(record: Record) -> bool:
+    """Return whether its event is stored: `segment` and `progress` are for recovery alone."""
+    return record.kind not in _FOR_RECOVERY
+
+
+def as_json(rows: Sequence[Row]) -> Json:
+    """Return rows for a statement that takes many."""
+    return json_of(to_json(rows))
+
+
+def json_of(text: bytes) -> Json:
+    """Return what is JSON already, for a statement."""
+    return Json(text, dumps=bytes)
 
 
 def names_of(identity: str | None) -> list[str]:
@@ -64,16 +75,34 @@ def _uuid(text: str) -> UUID | None:
     return parsed if str(parsed) == text.lower() else None
 
 
-def people_of(event: Event | None) -> set[str]:
-    """Return by which names `event` speaks of somebody: what an erasure may have forbidden."""
-    given: tuple[str | None, ...] = ()
+Somebody = tuple[str | None, str | None]
+"""The identity of a person, and whom that person claims to be."""
+
+
+def somebody_in(event: Event | None) -> Somebody:
+    """Return of whom `event` speaks."""
     if isinstance(event, Started):
-        given = (event.client_identity, event.client_user)
-    elif isinstance(event, Turn):
-        given = (event.speaker_identity, event.speaker_user)
-    elif isinstance(event, Marker):
-        given = (event.speaker_identity,)
-    return {name for identity in given for name in names_of(identity)}
+        return event.client_identity, event.client_user
+    if isinstance(event, Turn):
+        return event.speaker_identity, event.speaker_user
+    return (event.speaker_identity, None) if isinstance(event, Marker) else (None, None)
+
+
+def speaker_of(record: Record) -> Somebody:
+    """Return of whom the record's event speaks, if it is one that is stored."""
+    if record.turn is not None:
+        return record.turn.speaker_identity, record.turn.speaker_user
+    return somebody_in(record.event) if makes_rows(record) else (None, None)
+
+
+def names_in(people: Iterable[Somebody]) -> set[str]:
+    """Return by which names they are spoken of: what an erasure may have forbidden."""
+    return {name for person in people for identity in person for name in names_of(identity)}
+
+
+def people_of(event: Event | None) -> set[str]:
+    """Return by which names `event` speaks of somebody."""
+    return names_in([somebody_in(event)])
 
 
 def session_row(
@@ -81,13 +110,12 @@ def session_row(
     worker_id: UUID | None,
     started: Started | None,
     first_at: datetime,
-    events: Iterable[Event],
+    last_turn_at: datetime | None,
 ) -> Row:
     """Return the row of a session, as much of it as is known before its end.
 
     `first_at` is the time of its first event: its start, where `started` is not there.
     """
-    spoken = [event.ended_at for event in events if isinstance(event, Turn)]
     return {
         "id": session_id,
         "worker_id": worker_id,
@@ -101,7 +129,7 @@ def session_row(
         "scenario_id": started and started.scenario_id,
         "started_at": started.at if started else first_at,
         "start_known": started is not None,
-        "last_turn_at": max(spoken, default=None),
+        "last_turn_at": last_turn_at,
         **claim("client", *((started.client_user, started.client_identity) if started else ())),
         **claim("coach", started.coach_user if started else None),
     }
@@ -129,6 +157,18 @@ def turn_row(session_id: UUID, turn: Turn) -> Row:
         "metrics": Jsonb(turn.metrics),
         **claim("speaker", *speaker),
     }
+
+
+def turn_lines(session_id: UUID, records: Iterable[Record]) -> list[bytes]:
+    """Return turns, read at a glance, as the JSON that `turns.insert_lines` takes."""
+    opening = b'{"session_id":"%b",' % str(session_id).encode()
+    return [opening + record.payload[1:] for record in records]
+
+
+def speaker_claims(people: Iterable[Somebody]) -> list[Row]:
+    """Return what `turns.insert_lines` has to know of the speakers, as claimed in their turns."""
+    claims = {claimed or identity for identity, claimed in people}
+    return [{"claim": made, **claim("speaker", made)} for made in claims if made]
 
 
 def marker_row(session_id: UUID, marker: Marker) -> Row:

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from persistence.people import lookup
-from persistence.rows import Row
+from persistence.rows import Row, as_json
 
 RECLAIMED_MINUTES = 120
 """A session whose worker is gone is never said to have lasted longer."""
@@ -47,16 +47,19 @@ _TAKEN_BACK = ",\n    ".join(
         ),
     ]
 )
-_APPOINTMENT = "(SELECT a.{} FROM appointments a WHERE a.room_name = %(room_name)s::text)"
+_COLUMNS = f"""id, worker_id, {", ".join(_FACTS)}, started_at, last_turn_at,
+    appointment_id, user_id, coach_id"""
 
-UPSERT = f"""
-INSERT INTO sessions AS s (id, worker_id, {", ".join(_FACTS)}, started_at, last_turn_at,
-    appointment_id, user_id, coach_id)
-VALUES (%(id)s, %(worker_id)s, {", ".join(f"%({name})s::text" for name in _FACTS)},
-    %(started_at)s, %(last_turn_at)s,
-    {_APPOINTMENT.format("id")},
-    COALESCE({lookup("client")}, {_APPOINTMENT.format("client_id")}),
-    COALESCE({lookup("coach")}, {_APPOINTMENT.format("coach_id")}))
+
+def _people(room_name: str, given: str | None = None) -> str:
+    """Return the values of the last three columns: of the appointment in that room, and its own."""
+    held = f"(SELECT a.{{}} FROM appointments a WHERE a.room_name = {room_name})"  # noqa: S608
+    return f"""{held.format("id")},
+    COALESCE({lookup("client", given)}, {held.format("client_id")}),
+    COALESCE({lookup("coach", given)}, {held.format("coach_id")})"""
+
+
+_COMPLETED = f"""
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{name} = COALESCE(EXCLUDED.{name}, s.{name})" for name in _FACTS)},
     worker_id = CASE WHEN s.status = 'active' OR s.reclaimed_at IS NOT NULL
@@ -69,27 +72,52 @@ ON CONFLICT (id) DO UPDATE SET
     user_id = COALESCE(s.user_id, EXCLUDED.user_id),
     coach_id = COALESCE(s.coach_id, EXCLUDED.coach_id),
     {_TAKEN_BACK}
+"""
+
+UPSERT = f"""
+INSERT INTO sessions AS s ({_COLUMNS})
+VALUES (%(id)s, %(worker_id)s, {", ".join(f"%({name})s::text" for name in _FACTS)},
+    %(started_at)s, %(last_turn_at)s, {_people("%(room_name)s::text")})
+{_COMPLETED}
 """  # noqa: S608 the names are the ones above
 
-TAKE_BACK = f"UPDATE sessions s SET {_TAKEN_BACK} WHERE id = %(id)s AND reclaimed_at IS NOT NULL"  # noqa: S608
+UPSERT_MANY = f"""
+INSERT INTO sessions AS s ({_COLUMNS})
+SELECT id, worker_id, {", ".join(_FACTS)}, started_at, last_turn_at,
+    {_people("given.room_name", "given")}
+FROM json_to_recordset(%(rows)s::json) AS given (id uuid, worker_id uuid,
+    {", ".join(f"{name} text" for name in _FACTS)}, started_at timestamptz,
+    last_turn_at timestamptz, client_id uuid, client_names text[], coach_id uuid,
+    coach_names text[])
+{_COMPLETED}
+"""  # noqa: S608
+
+TAKE_BACK = f"""
+UPDATE sessions s SET {_TAKEN_BACK} WHERE id = ANY(%s) AND reclaimed_at IS NOT NULL
+"""  # noqa: S608
 
 END = """
-UPDATE sessions SET
-    status = %(status)s,
-    ended_at = GREATEST(%(ended_at)s, started_at),
+UPDATE sessions s SET
+    status = given.status,
+    ended_at = GREATEST(given.ended_at, s.started_at),
     duration_seconds = LEAST(
-        EXTRACT(epoch FROM GREATEST(%(ended_at)s, started_at) - started_at),
-        CASE WHEN %(end_reason)s = 'worker_lost' THEN %(longest)s END),
-    end_reason = %(end_reason)s,
-    turn_count = %(turn_count)s,
-    transcript_sha256 = %(transcript_sha256)s,
-    completeness = CASE WHEN refused.some THEN 'partial' ELSE %(completeness)s END,
-    completeness_reason = CASE WHEN refused.some
-        THEN concat_ws('; ', %(completeness_reason)s::text, %(dead_letters)s::text)
-        ELSE %(completeness_reason)s END
-FROM (SELECT EXISTS (SELECT FROM dead_letters WHERE session_id = %(id)s) AS some) AS refused
-WHERE id = %(id)s AND status = 'active'
-RETURNING id
+        EXTRACT(epoch FROM GREATEST(given.ended_at, s.started_at) - s.started_at),
+        CASE WHEN given.end_reason = 'worker_lost' THEN %(longest)s END),
+    end_reason = given.end_reason,
+    turn_count = given.turn_count,
+    transcript_sha256 = given.transcript_sha256,
+    completeness = CASE WHEN given.some_refused THEN 'partial' ELSE given.completeness END,
+    completeness_reason = CASE WHEN given.some_refused
+        THEN concat_ws('; ', given.completeness_reason, given.dead_letters)
+        ELSE given.completeness_reason END
+FROM (
+    SELECT *, EXISTS (SELECT FROM dead_letters d WHERE d.session_id = said.id) AS some_refused
+    FROM json_to_recordset(%(rows)s::json) AS said (id uuid, status text, ended_at timestamptz,
+        end_reason text, turn_count integer, transcript_sha256 text, completeness text,
+        completeness_reason text, dead_letters text)
+) AS given
+WHERE s.id = given.id AND s.status = 'active'
+RETURNING s.id
 """
 
 MADE_WHOLE = """
@@ -106,20 +134,30 @@ RETURNING id
 """
 
 
-async def upsert(db: AsyncConnection[Any], rows: Sequence[Row]) -> None:
-    """Make or complete sessions; a provisional end of theirs is taken back."""
-    await db.cursor().executemany(UPSERT, rows)
+async def upsert(db: AsyncConnection[Any], row: Row) -> None:
+    """Make or complete a session; a provisional end of it is taken back."""
+    await db.execute(UPSERT, row)
 
 
-async def take_back(db: AsyncConnection[Any], rows: Sequence[Row]) -> None:
+async def upsert_many(db: AsyncConnection[Any], rows: Sequence[Row]) -> None:
+    """Do the same for sessions none of which is there twice."""
+    for start_known in (True, False):
+        given = [row for row in rows if row["start_known"] is start_known]
+        if given:
+            await db.execute(UPSERT_MANY, {"rows": as_json(given), "start_known": start_known})
+
+
+async def take_back(db: AsyncConnection[Any], session_ids: Sequence[UUID]) -> None:
     """Take the provisional ends of sessions back, without touching anything else."""
-    await db.cursor().executemany(TAKE_BACK, rows)
+    await db.execute(TAKE_BACK, [list(session_ids)])
 
 
-async def end(db: AsyncConnection[Any], row: Row) -> bool:
-    """End a session; return whether it had not ended before."""
-    done = await db.execute(END, {**row, "longest": RECLAIMED_MINUTES * 60})
-    return await done.fetchone() is not None
+async def end(db: AsyncConnection[Any], rows: Sequence[Row]) -> list[UUID]:
+    """End sessions; return those that had not ended before."""
+    given = {"rows": as_json(rows), "longest": RECLAIMED_MINUTES * 60}
+    # planned anew each time: a plan made while a table is small reads all of it when it is large
+    done = await db.execute(END, given, prepare=False)
+    return [session_id for (session_id,) in await done.fetchall()]
 
 
 async def made_whole(db: AsyncConnection[Any], session_id: UUID, reason: str) -> bool:

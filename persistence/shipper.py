@@ -20,11 +20,13 @@ import psycopg
 import structlog
 
 from persistence import tombstones
-from persistence.database import connect, unavailable
-from persistence.events import EndReason
-from persistence.journal import Wakeups, is_locked, recover
+from persistence.batches import Batches
+from persistence.database import connect, refused_as_data, unavailable
+from persistence.dead_jobs import DeadJobs
+from persistence.deferring import AfterSession, Db
+from persistence.journal import Wakeups
 from persistence.journal.behind import Behind, behind
-from persistence.passages import AfterSession, Db, Outcome, write, write_singly
+from persistence.passages import Outcome, write, write_singly
 from persistence.shipper_status import Lags, ShipperStatus
 from persistence.streams import Stream, Streams, Taken
 
@@ -32,7 +34,6 @@ log = structlog.get_logger("coach.shipper")
 
 _now = time.monotonic
 
-BATCH_ROWS = 100
 POLL_SECONDS = 0.5
 ANSWER_SECONDS = 15.0
 """Without an answer for so long a connection is taken for dead, and another one is made."""
@@ -59,14 +60,15 @@ class Shipper:
         self._after_session = after_session
         self._poll_seconds = poll_seconds
         self._streams = Streams(folders, worker_id)
-        self._totals, self._lags, self._recovered = Outcome(), Lags(), 0
+        self._batches = Batches(self._streams)
+        self._dead_jobs = DeadJobs(self._streams)
+        self._totals, self._lags = Outcome(), Lags()
         self._connected = False
         self._last_error: str | None = None
         self._failures = 0
         self._stopping = False
         self._kick = asyncio.Event()
         self._quiet = asyncio.Event()
-        self._ending = asyncio.Lock()
 
     async def run(self) -> None:
         """Ship until `stop` or cancelled."""
@@ -117,18 +119,7 @@ class Shipper:
         Waits for those jobs of it that still run. Needs no database: what it journals is shipped
         once there is one. What the disk refuses is tried again while the shipper runs.
         """
-        left = [stream for stream in self._streams if stream.left_behind]
-        ended = 0
-        while left:
-            running = []
-            for stream in left:
-                if _job_runs(stream):
-                    running.append(stream)
-                else:
-                    ended += await self._end(stream)
-            if left := running:
-                await asyncio.sleep(self._poll_seconds)
-        return ended
+        return await self._dead_jobs.end_left_behind(self._poll_seconds)
 
     def reassert(self, session_ids: Iterable[UUID] | None = None) -> None:
         """Say once more that sessions live, all of this worker's if None: its lease had lapsed."""
@@ -154,7 +145,7 @@ class Shipper:
             self._streams.damaged_bytes,
             self._last_error,
             self._lags.copy(),
-            self._recovered,
+            self._dead_jobs.ended,
         )
 
     async def _serve(self, db: Db, wakeups: Wakeups) -> None:
@@ -170,11 +161,9 @@ class Shipper:
                 self._streams.scan()
                 look_at = now + self._poll_seconds
             if dead_jobs_at <= now:
-                await self._end_dead_jobs()
+                await self._dead_jobs.end()
                 dead_jobs_at = now + _DEAD_JOBS_SECONDS
-            taken = self._streams.take(BATCH_ROWS, now)
-            if taken:
-                await self._ship(db, taken, key)
+            if await self._ship_next(db, key):
                 ping_at = now + _PING_SECONDS
                 continue
             if ping_at <= now:
@@ -201,34 +190,54 @@ class Shipper:
         self._kick.clear()
         return asked
 
+    async def _ship_next(self, db: Db, key: bytes) -> bool:
+        """Write a batch, if there is one; return whether there was."""
+        batch = await self._batches.next()
+        if not batch:
+            return False
+        try:
+            async with self._batches.reading_ahead():
+                await self._ship(db, batch, key)
+        except BaseException:
+            self._batches.give_back()
+            self._streams.give_back(batch)
+            raise
+        return True
+
     async def _ship(self, db: Db, batch: Sequence[Taken], key: bytes) -> None:
-        """Write a batch; one that does not go as a whole goes session by session."""
+        """Write a batch; of one that does not go as a whole, each session goes by itself.
+
+        Where data is refused the halves are tried first: most of it goes at once all the same.
+        """
         try:
             passages = [taken.passage for taken in batch]
             self._done(batch, await write(db, passages, key, self._after_session))
-        except BaseException as error:
-            self._streams.give_back(batch)
+        except Exception as error:
             # an error of the driver without a SQLSTATE may only follow from one that had it
             lost = unavailable(error) and getattr(error, "sqlstate", None) is not None
-            if lost or db.closed or not isinstance(error, Exception):
+            if lost or db.closed:
                 raise
-            await self._ship_apart(db, self._streams.take(BATCH_ROWS, _now()), key)
+            if len(batch) > 1 and refused_as_data(error):
+                middle = len(batch) // 2
+                await self._ship(db, batch[:middle], key)
+                await self._ship(db, batch[middle:], key)
+            else:
+                await self._ship_apart(db, batch, key)
 
     async def _ship_apart(self, db: Db, batch: Sequence[Taken], key: bytes) -> None:
-        for position, taken in enumerate(batch):
+        for taken in batch:
             try:
                 outcome = await write_singly(db, taken.passage, key, self._after_session)
                 self._done([taken], outcome)
-            except BaseException as error:
-                if unavailable(error) or db.closed or not isinstance(error, Exception):
-                    self._streams.give_back(batch[position:])
+            except Exception as error:
+                if unavailable(error) or db.closed:
                     raise
                 self._hold(taken.stream, error)
 
     def _done(self, batch: Sequence[Taken], outcome: Outcome) -> None:
         now = time.time()
         for taken in batch:
-            self._lags.note((r.event.at.timestamp() for r in taken.passage.records), now)
+            self._lags.note((record.at.timestamp() for record in taken.passage.records), now)
             if outcome.start_refused:
                 taken.stream.started = None
             self._streams.done(taken)
@@ -257,38 +266,8 @@ class Shipper:
     async def _left_by_the_dead(self) -> int:
         """End what dead jobs left unended; return how many events are to be shipped for it."""
         self._streams.scan()
-        await self._end_dead_jobs()
+        await self._dead_jobs.end()
         return self._streams.unshipped()
-
-    async def _end_dead_jobs(self) -> None:
-        """Journal the end of sessions whose job is dead: its lock is free, and nothing ended it."""
-        async with self._ending:  # a lock that is taken to end a session looks like its job's
-            for stream in self._streams:
-                if not stream.ended and not _job_runs(stream) and await self._end(stream):
-                    self._streams.wake([stream.session_id])
-
-    async def _end(self, stream: Stream) -> bool:
-        """Journal the end of a dead job's session; return whether it is this call that did.
-
-        What the disk refuses holds up nothing else: it is said, and tried again.
-        """
-        reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
-        try:
-            ended = await asyncio.to_thread(recover, stream.path, reason)
-        except OSError as error:
-            log.error(  # noqa: TRY400 where it happened says nothing more
-                "session_not_recovered", session_id=str(stream.session_id), error=error.errno
-            )
-            return False
-        self._recovered += ended
-        return ended
-
-
-def _job_runs(stream: Stream) -> bool:
-    try:
-        return is_locked(stream.path)
-    except OSError:
-        return False  # `recover` says what is wrong with it
 
 
 def _pause(failures: int) -> float:

@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 import structlog
 
-from persistence.events import Ended, Started, Turn
-from persistence.journal import Record, read, session_id_of
+from persistence.events import Started
+from persistence.journal import Record, glance, session_id_of
 from persistence.journal.behind import behind, journals_in
 from persistence.passages import Passage
+from persistence.rows import speaker_of
 
 log = structlog.get_logger("coach.shipper")
 
@@ -40,6 +42,8 @@ class Stream:
     started: Started | None = None
     speakers: dict[str, str | None] = field(default_factory=dict)
     write_session: bool = True
+    taken: bool = False
+    """Whether what comes next is on its way to Postgres."""
     ended: bool = False
     kept: bool = False
     """Whether the disk refused to delete it, although it has ended."""
@@ -51,12 +55,13 @@ class Stream:
     def learn(self, records: Iterable[Record]) -> None:
         """Keep what later events of the session need to know of earlier ones."""
         for record in records:
-            event = record.event
-            self.first_at = self.first_at or event.at
-            if isinstance(event, Started):
-                self.started = event
-            elif isinstance(event, Turn) and event.speaker_identity:
-                self.speakers[event.speaker_identity] = event.speaker_user
+            self.first_at = self.first_at or record.at
+            if record.kind == "started":
+                self.started = cast("Started", record.event)
+            elif record.kind == "turn":
+                identity, claimed = speaker_of(record)
+                if identity:
+                    self.speakers[identity] = claimed
 
 
 @dataclass
@@ -67,6 +72,16 @@ class Taken:
     passage: Passage
     offset: int
     damaged: int
+
+    @property
+    def rows(self) -> int:
+        """What it counts for in a batch."""
+        return max(1, len(self.passage.records))
+
+    @property
+    def size(self) -> int:
+        """The bytes that it was read from."""
+        return self.offset - self.stream.offset
 
 
 class Streams:
@@ -121,26 +136,32 @@ class Streams:
                 stream.write_session = True
                 self.wake([stream.session_id])
 
-    def take(self, limit: int, now: float) -> list[Taken]:
-        """Return up to `limit` new records of sessions that may be tried; the longest waits first.
+    def take(self, rows: int, size: int, enough: int, now: float) -> list[Taken]:
+        """Return new records of sessions that may be tried; the longest waits first.
 
-        A session is not given again before `done` or `failed`.
+        Up to `rows` of them, up to the one that makes `size` bytes full, and of no more sessions
+        once there are `enough`. A session is not given again before `done`, `failed` or
+        `give_back`.
         """
-        taken = []
+        taken: list[Taken] = []
+        count = 0
         for session_id in list(self._dirty):
+            if count >= min(rows, enough) or size <= 0:
+                break
             stream = self._known.get(session_id)
             if stream is None:
                 del self._dirty[session_id]
-            elif limit > 0 and stream.retry_at <= now:
+            elif not stream.taken and stream.retry_at <= now:
                 del self._dirty[session_id]
-                if (passage := self._read(stream, limit, now)) is not None:
-                    limit -= max(1, len(passage.passage.records))
-                    taken.append(passage)
+                if (part := self._read(stream, rows - count, size, now)) is not None:
+                    taken.append(part)
+                    count += part.rows
+                    size -= part.size
         return taken
 
-    def _read(self, stream: Stream, limit: int, now: float) -> Taken | None:
+    def _read(self, stream: Stream, rows: int, size: int, now: float) -> Taken | None:
         try:
-            reading = read(stream.path, stream.offset, limit)
+            reading = glance(stream.path, stream.offset, rows, size)
         except FileNotFoundError:
             self._forget(stream)
             return None
@@ -155,9 +176,10 @@ class Streams:
             return None
         whole = sum(len(record.payload) + _LINE_EXTRA for record in reading.records)
         damaged = reading.offset - stream.offset - whole if reading.records else 0
-        return Taken(
-            stream, self._passage(stream, reading.records, damaged), reading.offset, damaged
-        )
+        passage = self._passage(stream, reading.records, damaged)
+        # what is asked for from now on is asked for of the next passage
+        stream.taken, stream.write_session = True, False
+        return Taken(stream, passage, reading.offset, damaged)
 
     def _passage(self, stream: Stream, records: list[Record], damaged: int) -> Passage:
         assert stream.first_at is not None  # noqa: S101 `learn` was given a record
@@ -175,10 +197,10 @@ class Streams:
     def done(self, taken: Taken) -> None:
         """Note that a passage is committed; delete the journal if that was all of an ended one."""
         stream = taken.stream
-        stream.offset, stream.failures, stream.write_session = taken.offset, 0, False
+        stream.offset, stream.failures, stream.taken = taken.offset, 0, False
         if taken.damaged:
             self._note_damage(stream, taken.damaged)
-        stream.ended = any(isinstance(r.event, Ended) for r in taken.passage.records)
+        stream.ended = any(record.kind == "ended" for record in taken.passage.records)
         if stream.ended:
             self._count_tail(stream)
             self._delete(stream)
@@ -188,12 +210,17 @@ class Streams:
     def give_back(self, batch: Iterable[Taken]) -> None:
         """Note that passages were not tried, or not as such: they come again."""
         for taken in batch:
-            self._dirty[taken.stream.session_id] = None
+            if taken.stream.taken:  # what of the batch is committed is not
+                self._again(taken.stream)
 
     def failed(self, stream: Stream, now: float, pause: float) -> None:
         """Note that a session has to be tried again, `pause` seconds from now."""
         stream.failures += 1
         stream.retry_at = now + pause
+        self._again(stream)
+
+    def _again(self, stream: Stream) -> None:
+        stream.taken, stream.write_session = False, True
         self._dirty[stream.session_id] = None
 
     def hurry(self) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4, uuid5
 import psycopg
 from psycopg.rows import dict_row
 
+from persistence.deferring import AfterSession, Db
 from persistence.events import (
     Completeness,
     Ended,
@@ -25,7 +26,6 @@ from persistence.events import (
     Turn,
 )
 from persistence.journal.lines import encode
-from persistence.passages import AfterSession, Db
 from persistence.shipper import Shipper
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)

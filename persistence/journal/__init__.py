@@ -5,7 +5,7 @@ can be killed at any instant and Postgres can be away for hours; only a local fd
 enough to stand between hearing a turn and losing it. Who does what with the file:
 
 - the job appends (`JournalWriter`) and holds the file's lock for its life,
-- the shipper reads (`read`), woken by `Wakeups`, and deletes what is ended and committed,
+- the shipper reads (`glance`), woken by `Wakeups`, and deletes what is ended and committed,
 - the worker finishes what a dead job left (`recover`).
 
 A free lock without an end is a dead job, since a journal gets its name only once it is locked.
@@ -15,13 +15,14 @@ from persistence.disk import is_locked
 from persistence.journal.file import Trouble
 from persistence.journal.lines import (
     Reading,
-    Record,
     ended,
+    glance,
     last_sign_of_life,
     read,
     session_id_of,
 )
 from persistence.journal.lost_jobs import lost_jobs
+from persistence.journal.records import Record
 from persistence.journal.takeover import DeadJournal, recover
 from persistence.journal.takeover import try_lock_journal as try_lock
 from persistence.journal.wakeups import Wakeups, wake_address
@@ -36,6 +37,7 @@ __all__ = [
     "Trouble",
     "Wakeups",
     "ended",
+    "glance",
     "is_locked",
     "last_sign_of_life",
     "lost_jobs",

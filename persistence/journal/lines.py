@@ -8,26 +8,22 @@ writing may look torn, and is whole at the next reading.
 from __future__ import annotations
 
 import json
+import math
 import time
 import zlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from persistence.events import EVENTS, Ended, Event, clean_text
+from persistence.events import Ended, Event, clean_text
+from persistence.journal.records import Record, glanced, whole
 
 _CHECKSUM_LENGTH = 8
 _TAIL_BYTES = 64 * 1024
-
-
-class Record(NamedTuple):
-    event: Event
-    payload: bytes
-    """The JSON of the line, as it stands there."""
 
 
 class Reading(NamedTuple):
@@ -71,8 +67,25 @@ def read(path: Path, offset: int = 0, limit: int | None = None) -> Reading:
 
     Whole lines after a bad one are still read. Raises OSError.
     """
+    return _read(path, offset, limit, None, whole)
+
+
+def glance(path: Path, offset: int, limit: int, max_bytes: int) -> Reading:
+    """Read the same at a glance (see `records`), up to the record that makes `max_bytes` full."""
+    return _read(path, offset, limit, max_bytes, glanced)
+
+
+def _read(
+    path: Path,
+    offset: int,
+    limit: int | None,
+    max_bytes: int | None,
+    recorded: Callable[[bytes], Record | None],
+) -> Reading:
     records: list[Record] = []
     position, intact, torn = offset, offset, 0
+    most = math.inf if limit is None else limit
+    furthest = math.inf if max_bytes is None else offset + max_bytes
     with path.open("rb") as file:
         file.seek(offset)
         for line in file:
@@ -81,12 +94,12 @@ def read(path: Path, offset: int = 0, limit: int | None = None) -> Reading:
                 torn += len(line)
                 continue
             intact = position
-            record = _record(line)
+            record = recorded(_payload_of(line))
             if record is None:
                 torn += len(line)
             else:
                 records.append(record)
-            if limit is not None and len(records) >= limit:
+            if len(records) >= most or position >= furthest:
                 break
     return Reading(records, intact, torn)
 
@@ -95,20 +108,12 @@ def _is_intact(line: bytes) -> bool:
     return (
         line.endswith(b"\n")
         and line[_CHECKSUM_LENGTH : _CHECKSUM_LENGTH + 1] == b" "
-        and line[:_CHECKSUM_LENGTH] == b"%08x" % zlib.crc32(line[_CHECKSUM_LENGTH + 1 : -1])
+        and line[:_CHECKSUM_LENGTH] == b"%08x" % zlib.crc32(_payload_of(line))
     )
 
 
-def _record(line: bytes) -> Record | None:
-    """Return the record of an intact `line`; None if it is of a kind that is not known here.
-
-    Such a line was written by another version: it stays where it is, and is counted.
-    """
-    payload = line[_CHECKSUM_LENGTH + 1 : -1]
-    try:
-        return Record(EVENTS.validate_json(payload), payload)
-    except ValidationError:
-        return None
+def _payload_of(line: bytes) -> bytes:
+    return line[_CHECKSUM_LENGTH + 1 : -1]
 
 
 def last_event(path: Path) -> Event | None:
@@ -121,8 +126,8 @@ def last_event(path: Path) -> Event | None:
             file.seek(start)
             lines = file.read(size - start).split(b"\n")[:-1]
             for line in reversed(lines if start == 0 else lines[1:]):
-                whole = line + b"\n"
-                if _is_intact(whole) and (record := _record(whole)):
+                ended_line = line + b"\n"
+                if _is_intact(ended_line) and (record := whole(_payload_of(ended_line))):
                     return record.event
             if start == 0:
                 return None

@@ -38,6 +38,9 @@ FIGURES = {
     "watchers": "following a session, 500 at once",
     "scale": "reading at 200,000 sessions and 10 million turns",
     "throughput": "requests a second, beside a route that returns a constant",
+    "ship_rate": "turns a second from journals into Postgres, against one commit a turn",
+    "journal_rate": "durable events a second, against the disk alone",
+    "reclaim": "ending 100,000 abandoned sessions",
 }
 screen = Console(stderr=True)
 

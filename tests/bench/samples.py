@@ -42,6 +42,14 @@ def percentile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(np.asarray(values, dtype=float), share))
 
 
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Return the median of the ratios of two figures that were measured in turns, pair by pair.
+
+    What slows the machine down for a while slows down both figures of a pair.
+    """
+    return percentile([one / other for one, other in zip(above, below, strict=True)], 0.5)
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Return where `values` lie."""
     return Spread(len(values), percentile(values, 0.5), percentile(values, 0.99), max(values))

@@ -6,8 +6,10 @@ They take the place of the bodies of those processes; a campaign that does not f
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from agent.jobs import after_session
 from agent.local.chaos import job, worker
@@ -24,34 +26,36 @@ _worker, _job = worker.run, job.run
 
 def forgetful_worker(settings: Settings, record: Path) -> None:
     """Ship every turn but one in five."""
-    insert = turns.insert
+    insert_lines = turns.insert_lines
 
-    async def most(db: Any, rows: Any) -> None:
-        await insert(db, [row for row in rows if row["seq"] % 5])
+    async def most(db: Any, lines: Any, claims: Any) -> None:
+        kept = [line for line in lines if json.loads(line)["seq"] % 5]
+        await insert_lines(db, kept, claims)
 
-    turns.insert = most
+    turns.insert_lines = most
     _worker(settings, record)
 
 
 def stammering_worker(settings: Settings, record: Path) -> None:
     """Take a turn that comes again for another one."""
-    turn_row = turns.insert
+    insert_lines = turns.insert_lines
 
-    async def each_twice(db: Any, rows: Any) -> None:
-        again = [{**row, "item_id": f"{row['item_id']}+", "id": _other(row["id"])} for row in rows]
-        await turn_row(db, [*rows, *again])
+    async def each_twice(db: Any, lines: Any, claims: Any) -> None:
+        await insert_lines(db, [*lines, *map(_again, lines)], claims)
 
-    turns.insert = each_twice
+    turns.insert_lines = each_twice
     _worker(settings, record)
 
 
-def _other(id_: Any) -> Any:
-    return type(id_)(int=id_.int ^ 1)
+def _again(line: bytes) -> bytes:
+    said = json.loads(line)
+    turn_id = UUID(int=UUID(said["turn_id"]).int ^ 1)
+    return json.dumps({**said, "turn_id": str(turn_id), "item_id": f"{said['item_id']}+"}).encode()
 
 
 def quarrelsome_worker(settings: Settings, record: Path) -> None:
     """Take a turn that is there already for a mistake of who sends it again."""
-    turns.INSERT = turns.INSERT.partition("ON CONFLICT")[0]
+    turns.INSERT_LINES = turns.INSERT_LINES.partition("ON CONFLICT")[0]
     _worker(settings, record)
 
 
@@ -92,7 +96,7 @@ def jealous_worker(settings: Settings, record: Path) -> None:
 def untruthful_worker(settings: Settings, record: Path) -> None:
     """Say of every session that its client left."""
     sessions.END = sessions.END.replace(
-        "end_reason = %(end_reason)s", "end_reason = COALESCE('client_left', %(end_reason)s)"
+        "end_reason = given.end_reason", "end_reason = COALESCE('client_left', given.end_reason)"
     )
     _worker(settings, record)
 

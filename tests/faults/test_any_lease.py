@@ -31,9 +31,9 @@ from hypothesis.stateful import (
 from shipping import nothing, until
 
 from persistence import database, liveness
+from persistence.deferring import Db
 from persistence.events import EndReason
 from persistence.liveness import Lease
-from persistence.passages import Db
 from persistence.shipper import Shipper
 
 T = TypeVar("T")

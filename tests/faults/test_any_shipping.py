@@ -39,10 +39,10 @@ from hypothesis.stateful import (
 from psycopg.rows import dict_row
 from shipping import everything, ship
 
-from persistence import database, deadletters, liveness, tombstones
+from persistence import batches, database, deadletters, liveness, tombstones
+from persistence.deferring import Db
 from persistence.events import CANCELLING, Ended, EndReason, Turn
 from persistence.journal.lines import encode
-from persistence.passages import Db
 from persistence.shipper import Shipper
 
 T = TypeVar("T")
@@ -132,6 +132,7 @@ class Shipping(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.db = psycopg.connect(self.url, autocommit=True, row_factory=dict_row)
         self.db.execute(EMPTY)
+        self.room = pytest.MonkeyPatch()
         self.sessions: list[Job] = []
         self.workers: list[Worker] = []
         self.true_ends: dict[UUID, dict[str, Any]] = {}
@@ -153,9 +154,14 @@ class Shipping(RuleBasedStateMachine):
             self.workers.append(Worker(number, folder, wire))
         self.other = await database.connect(self.url, "test")
 
-    @initialize(target=living, openings=st.lists(SPEECH, min_size=1, max_size=2))
-    def begin_with(self, openings: list[list[str]]) -> MultipleResults[Job]:
-        """Something was said before the trouble begins."""
+    @initialize(
+        target=living,
+        openings=st.lists(SPEECH, min_size=1, max_size=2),
+        rows=st.sampled_from([3, batches.BATCH_ROWS]),
+    )
+    def begin_with(self, openings: list[list[str]], rows: int) -> MultipleResults[Job]:
+        """Something was said before the trouble begins; a batch has room for much or for little."""
+        self.room.setattr(batches, "BATCH_ROWS", rows)
         jobs = [self.begin(number % WORKERS, "y") for number, _ in enumerate(openings)]
         for job, kinds in zip(jobs, openings, strict=True):
             self.say(job, kinds, shipped=False)
@@ -367,6 +373,7 @@ class Shipping(RuleBasedStateMachine):
             self._compare()
         finally:
             self.do(self._close())
+            self.room.undo()
             self.loop.close()
             self.db.close()
             self.place.cleanup()
@@ -500,9 +507,11 @@ class Shipping(RuleBasedStateMachine):
             self._compare_with_deferred(written)
         for row, other in zip(held["sessions"], straight["sessions"], strict=True):
             self._forgive(row, other)
-        for letter in [*held["dead_letters"], *straight["dead_letters"]]:
-            for name in OF_THE_WAY:
-                del letter[name]
+        for letters in (held["dead_letters"], straight["dead_letters"]):
+            for letter in letters:
+                for name in OF_THE_WAY:
+                    del letter[name]
+            letters.sort(key=str)
         unnamed = {str(session_id) for session_id in self.met_late}
         for row in [*held["turns"], *straight["turns"]]:
             if str(row["session_id"]) in unnamed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -22,8 +23,11 @@ from shipping import (
 )
 
 from persistence import database, deadletters, search, tombstones
+from persistence import shipper as shippers
 from persistence.deadletters import Retried
+from persistence.deferring import Db
 from persistence.events import Event
+from persistence.passages import Outcome, Passage, write_singly
 
 
 def with_poison(session_id: UUID) -> list[Event]:
@@ -70,6 +74,27 @@ async def test_data_that_cannot_be_stored_goes_to_the_dead_letters(
     await ship(database_url, tmp_path)
     assert [letter["sqlstate"] for letter in stored(database_url, "dead_letters")] == [sqlstate]
     assert stored(database_url)[0]["status"] == "completed"
+
+
+async def test_one_bad_row_takes_no_batch_with_it(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sessions beside it go at once; of its own, every other row arrives."""
+    singly: list[int] = []
+
+    async def counted(db: Db, passage: Passage, *how: Any) -> Outcome:
+        singly.append(len(passage.records))
+        return await write_singly(db, passage, *how)
+
+    monkeypatch.setattr(shippers, "write_singly", counted)
+    session_id = uuid4()
+    for number in range(40):
+        said = conversation(other := uuid4()) if number else with_poison(session_id)
+        journal(tmp_path, said, other if number else session_id)
+    await ship(database_url, tmp_path)
+    assert len(stored(database_url, status="completed")) == 40
+    assert len(stored(database_url, "turns")) == 2 * 39 + 1
+    assert len(stored(database_url, "dead_letters")) == len(singly) == 1
 
 
 async def test_a_turn_id_that_is_taken_is_refused_by_its_constraint(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import json
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,12 +39,12 @@ from shipping import (
 )
 
 from agent.local import postgres, postgres_programs
-from persistence import migrate
+from persistence import batches, dead_jobs, migrate
 from persistence import shipper as shippers
+from persistence.deferring import Db
 from persistence.events import EndReason, Role, Segment
 from persistence.journal import JournalWriter, is_locked, recover
 from persistence.journal.lines import encode
-from persistence.passages import Db
 from persistence.shipper import Shipper
 
 ROOMY = 1024**3
@@ -317,7 +319,7 @@ async def test_a_journal_that_the_disk_lets_nobody_end_holds_up_no_other(
             raise OSError(errno.ENOSPC, "full")
         return recover(path, reason)
 
-    monkeypatch.setattr(shippers, "recover", recovered)
+    monkeypatch.setattr(dead_jobs, "recover", recovered)
     monkeypatch.setattr(shippers, "_DEAD_JOBS_SECONDS", 0.05)
     async with shipping(database_url, tmp_path) as shipper:
         assert await shipper.recover_folder() == 1
@@ -338,8 +340,8 @@ async def test_a_journal_that_may_not_be_opened_holds_up_no_other(
             raise PermissionError(errno.EACCES, "not yours")
         return is_locked(path)
 
-    monkeypatch.setattr(shippers, "is_locked", locked)
-    monkeypatch.setattr(shippers, "recover", recover_unless(foreign))
+    monkeypatch.setattr(dead_jobs, "is_locked", locked)
+    monkeypatch.setattr(dead_jobs, "recover", recover_unless(foreign))
     mine = journal(tmp_path, [started(), ended()])
     async with shipping(database_url, tmp_path) as shipper:
         assert await shipper.recover_folder() == 0
@@ -433,6 +435,46 @@ async def test_a_read_only_moment_is_waited_out(database_url: str, tmp_path: Pat
             assert shipper.status().last_error is None
     assert stored(database_url, id=session_id)[0]["status"] == "completed"
     assert stored(database_url, "dead_letters") == []
+
+
+async def test_of_a_turn_that_comes_again_the_first_stands(
+    database_url: str, tmp_path: Path
+) -> None:
+    session_id = uuid4()
+    again = turn(session_id, 2, item_id="item-1", text="Not this.")
+    journal(tmp_path, [started(), turn(session_id, 1), again, turn(session_id, 3)], session_id)
+    await ship(database_url, tmp_path)
+    assert [row["seq"] for row in stored(database_url, "turns")] == [1, 3]
+
+
+async def test_a_turn_as_another_version_wrote_it_arrives(
+    database_url: str, tmp_path: Path
+) -> None:
+    session_id = uuid4()
+    later = {**turn(session_id, 1).model_dump(mode="json"), "mood": "calm"}
+    payload = json.dumps(later).encode()
+    path = tmp_path / f"{journal(tmp_path, [started()], session_id)}.journal"
+    path.write_bytes(path.read_bytes() + b"%08x %b\n" % (zlib.crc32(payload), payload))
+    await ship(database_url, tmp_path)
+    [row] = stored(database_url, "turns")
+    assert (row["seq"], row["text"]) == (1, "Said as number 1.")
+    assert stored(database_url)[0]["completeness"] == "recovered"
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+async def test_batches_that_are_read_ahead_keep_to_the_journals(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    monkeypatch.setattr(batches, "BATCH_ROWS", rows)
+    monkeypatch.setattr(batches, "_SLICE_ROWS", 1)
+    said = {(session_id := uuid4()): conversation(session_id) for _ in range(5)}
+    for session_id, events in said.items():
+        journal(tmp_path, events, session_id)
+    deferred = Deferred(database_url)
+    await ship(database_url, tmp_path, after_session=deferred)
+    assert sorted(deferred.sessions) == sorted(said)
+    assert len(stored(database_url, "turns")) == 10
+    assert {row["completeness"] for row in stored(database_url)} == {"complete"}
 
 
 async def test_one_sessions_lock_does_not_hold_up_the_others(

@@ -1,4 +1,4 @@
-"""Which journals there are, in a folder that others change at the same moment."""
+"""Which journals there are, in a folder that others change, and what of them is on its way."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from shipping import journal, started, turn
 
-from persistence.streams import Streams
+from persistence.streams import Streams, Taken
 
 
 def test_a_journal_that_goes_while_the_folder_is_read_hides_no_other(
@@ -31,3 +32,42 @@ def test_a_journal_that_goes_while_the_folder_is_read_hides_no_other(
     monkeypatch.setattr(os, "scandir", late)
     streams = Streams([tmp_path], uuid4())
     assert sorted(s.path for s in streams) == sorted(p for p in paths if p.exists())
+
+
+def taken(streams: Streams) -> list[Taken]:
+    return streams.take(rows=10, size=10**6, enough=10, now=0.0)
+
+
+def test_what_is_on_its_way_is_not_taken_again_before_it_is_settled(tmp_path: Path) -> None:
+    session_id = journal(tmp_path, [started(), turn(uuid4(), 1)])
+    streams = Streams([tmp_path], uuid4())
+    [part] = taken(streams)
+    streams.wake([session_id])
+    assert taken(streams) == []
+    streams.give_back([part])
+    [again] = taken(streams)
+    assert again.passage.records == part.passage.records
+    streams.done(again)
+    streams.give_back([again])
+    assert taken(streams) == [], "all of it is committed"
+
+
+def test_a_session_that_is_said_to_live_while_it_is_on_its_way_is_written_once_more(
+    tmp_path: Path,
+) -> None:
+    session_id = journal(tmp_path, [started()])
+    streams = Streams([tmp_path], uuid4())
+    [part] = taken(streams)
+    streams.reassert([session_id])
+    streams.done(part)
+    [again] = taken(streams)
+    assert (again.passage.write_session, again.passage.records) == (True, [])
+
+
+def test_a_batch_takes_no_more_than_it_has_room_for(tmp_path: Path) -> None:
+    for _ in range(3):
+        session_id = uuid4()
+        journal(tmp_path, [started(), *(turn(session_id, n) for n in range(1, 4))], session_id)
+    streams = Streams([tmp_path], uuid4())
+    assert [part.rows for part in streams.take(rows=6, size=10**6, enough=6, now=0.0)] == [4, 2]
+    assert [part.rows for part in streams.take(rows=6, size=1, enough=6, now=0.0)] == [1]
