@@ -1,4 +1,4 @@
-"""A shipper and nothing else, as a process: `shipper_process.py <journal folder> <database url>`.
+"""A shipper and its lease, as a process: `shipper_process.py <journal folder> <database url>`.
 
 Sessions and shipper share no event loop in production; in the bench they do not either.
 """
@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
+from persistence.liveness import Lease
 from persistence.shipper import Shipper
 
 
@@ -23,9 +24,16 @@ async def _nothing(_db: AsyncConnection[Any], _session_ids: Sequence[UUID]) -> N
 
 
 async def _ship(folder: Path, url: str) -> None:
-    shipper = Shipper([folder], url, uuid4(), _nothing)
+    worker_id = uuid4()
+    shipper = Shipper([folder], url, worker_id, _nothing)
+    lease = Lease(url, worker_id, seconds=60, renewal_seconds=10, lapsed=shipper.reassert)
+    renewing = asyncio.create_task(lease.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, shipper.stop)
-    await shipper.run()
+    try:
+        await shipper.run()
+    finally:
+        renewing.cancel()
+        await asyncio.wait([renewing])
 
 
 if __name__ == "__main__":
