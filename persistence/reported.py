@@ -17,6 +17,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from persistence import passages, tombstones
+from persistence.deferring import AfterSession
 from persistence.events import (
     Completeness,
     Ended,
@@ -27,8 +28,8 @@ from persistence.events import (
     Turn,
     transcript_sha256,
 )
-from persistence.journal import Record
-from persistence.passages import AfterSession, Passage
+from persistence.journal.records import record_of
+from persistence.passages import Passage
 
 Connection = AsyncConnection[Any]
 
@@ -180,6 +181,6 @@ def _passage(
         session_id,
         None,
         first_at,
-        [Record(event, event.model_dump_json().encode()) for event in events],
+        [record_of(event, event.model_dump_json().encode()) for event in events],
         started,
     )

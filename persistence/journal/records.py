@@ -104,9 +104,13 @@ def whole(payload: bytes) -> Record | None:
     Such a line was written by another version: it stays where it is, and is counted.
     """
     try:
-        event = EVENTS.validate_json(payload)
+        return record_of(EVENTS.validate_json(payload), payload)
     except ValidationError:
         return None
+
+
+def record_of(event: Event, payload: bytes) -> Record:
+    """Return the record of an event whose JSON is `payload`."""
     spoken = _spoken(event, plain=False) if isinstance(event, Turn) else None
     return Record(payload, event.kind, event.at, spoken, event)
 
