@@ -102,15 +102,17 @@ UPDATE sessions s SET is_indexed = true FROM due WHERE s.id = due.id
 _LEXEMES = "SELECT tsvector_to_array(to_tsvector('simple', %s))"
 
 _TURNS = f"""
-SELECT session_id, id, text FROM (
-    SELECT t.session_id, t.id, t.text, t.started_at, t.seq,
-           row_number() OVER (PARTITION BY t.session_id ORDER BY t.started_at, t.seq) AS place
-    FROM turns t
-    WHERE t.session_id = ANY(%(sessions)s)
-      AND EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE {_holds("t.text")})
-    ) AS found
-WHERE place <= %(most)s ORDER BY session_id, started_at, seq
+SELECT asked.id, found.id, found.text FROM unnest(%(sessions)s::uuid[]) AS asked (id)
+CROSS JOIN LATERAL (
+    SELECT t.id, t.text, t.started_at, t.seq FROM (
+        SELECT id, text, started_at, seq FROM turns
+        WHERE session_id = asked.id ORDER BY started_at, seq OFFSET 0) AS t
+    WHERE EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE {_holds("t.text")})
+    ORDER BY t.started_at, t.seq LIMIT %(most)s) AS found
+ORDER BY asked.id, found.started_at, found.seq
 """  # noqa: S608 - constants
+"""Of each session only so many turns are taken apart as are needed, in their order: without the
+`OFFSET`, which changes nothing, Postgres takes all of them apart first."""
 
 _LEGACY = """
 SELECT id, legacy_transcript FROM sessions
