@@ -82,8 +82,10 @@ class LoneClients:
     async def run(self, registered: asyncio.Event) -> None:
         """Look until cancelled; a LiveKit server that does not answer is asked again later.
 
-        Not before this worker is `registered`: a call that no worker hears is not heard later.
+        Nobody is called before this worker is `registered`: what no worker hears is not heard
+        later. But who is dead is out of the room at once, and the client sees it.
         """
+        await self._take_out_the_lost()
         await registered.wait()
         while True:
             # several workers must not all dispatch at the same instant
@@ -95,7 +97,10 @@ class LoneClients:
 
     async def look(self) -> None:
         """Look into the rooms once, and call an agent where a client has waited long enough."""
-        await self._take_out_the_lost()
+        for room in await self._take_out_the_lost():
+            dispatches = await self._waiting(room)
+            if dispatches and self._may_be_called_at_once(room):
+                await self._call_agent(room, dispatches, waited=0.0, resumed=True)
         waiting = {name: await self._waiting(name) for name in await self._rooms()}
         now = time.monotonic()
         waiting = {name: dispatches for name, dispatches in waiting.items() if dispatches}
@@ -118,11 +123,12 @@ class LoneClients:
         self._at_once = {n: t for n, t in self._at_once.items() if now - t < AT_ONCE_SECONDS}
         return self._at_once.setdefault(name, now) == now
 
-    async def _take_out_the_lost(self) -> None:
-        """Remove agents whose jobs have died from rooms that do not know it, and call others.
+    async def _take_out_the_lost(self) -> list[str]:
+        """Remove agents whose jobs have died; return the rooms that did not know it.
 
         One that LiveKit does not let go of holds up nobody: it is tried again at the next look.
         """
+        rooms: list[str] = []
         for agent, room in self.agents.look().items():
             try:
                 async with asyncio.timeout(REMOVAL_SECONDS):
@@ -133,9 +139,8 @@ class LoneClients:
             self.agents.settle(agent)
             if there:
                 log.warning("lost_agent_removed")
-                dispatches = await self._waiting(room)
-                if dispatches and self._may_be_called_at_once(room):
-                    await self._call_agent(room, dispatches, waited=0.0, resumed=True)
+                rooms.append(room)
+        return rooms
 
     async def _removed(self, agent: str, room: str) -> bool:
         """Remove `agent`; return whether it was there, which none is that left in order."""

@@ -1,9 +1,9 @@
 """Agents that are dead and still in their room, to be taken out of it.
 
-A killed job says no goodbye, and a LiveKit server waits 15 s for its connection to come back (two
-constants of the server: 10 s until it counts as interrupted, 5 s more). So long a client speaks to
-nobody, and nobody else can be called: there is an agent. But a worker knows at once which of its
-jobs have died, and the worker that takes over a folder which died with the worker before it.
+A killed job says no goodbye, and a LiveKit server waits 20 s for its connection to come back (three
+constants of the server: 10 s until it is interrupted, 5 s until it has failed, 5 s for a new one).
+So long a client speaks to nobody, and nobody else can be called: there is an agent. But a worker
+knows at once which of its jobs have died, and who takes over its folder knows which died with it.
 """
 
 from __future__ import annotations

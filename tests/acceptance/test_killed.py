@@ -77,7 +77,7 @@ async def test_a_killed_job_loses_no_word_and_its_session_ends_as_an_error(
 async def test_a_client_whose_agent_died_gets_another_one_in_the_same_room(
     deployment: Deployment,
 ) -> None:
-    """LiveKit would believe in the dead one for 15 s; its worker knows better, and says so."""
+    """LiveKit would believe in the dead one for 20 s; its worker knows better, and says so."""
     worker = deployment.start_worker(COACH_LONE_CLIENT_SECONDS="1")
     await deployment.make_room("again", '{"language": "en"}')
     client = await deployment.client("again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -148,7 +149,7 @@ PATIENT = 3600.0
 async def test_an_agent_whose_job_died_is_taken_out_of_its_room_and_another_one_called(
     server: Server,
 ) -> None:
-    """LiveKit believes in the dead one for 15 s; the next one is told that it takes over."""
+    """LiveKit believes in the dead one for 20 s; the next one is told that it takes over."""
     running = {"agent-J1": "r"}
     server.agents = ["agent-J1"]
     server.ran(JobStatus.JS_RUNNING, since=JUST_NOW, metadata='{"language": "de"}')
@@ -163,6 +164,25 @@ async def test_an_agent_whose_job_died_is_taken_out_of_its_room_and_another_one_
     ]
     await lone_clients.look()
     assert lone_clients.agents_called == 1
+
+
+async def test_who_died_with_an_earlier_worker_is_out_before_another_one_can_be_called(
+    server: Server,
+) -> None:
+    """The client sees it; a call that no worker hears would be lost, and the next one late."""
+    server.agents, registered = ["agent-J1"], asyncio.Event()
+    server.ran(JobStatus.JS_RUNNING, since=LONG_AGO)
+    agents = LostAgents(dict, {"agent-J1": "r"})
+    lone_clients = LoneClients(cast("Any", server), "coach", 0.01, agents)
+    running = asyncio.create_task(lone_clients.run(registered))
+    while server.agents:  # noqa: ASYNC110 nothing tells
+        await asyncio.sleep(0.01)
+    assert lone_clients.agents_called == 0
+    registered.set()
+    while not server.wanted:  # noqa: ASYNC110 nothing tells
+        await asyncio.sleep(0.01)
+    assert server.wanted == ['{"resumed": true}']
+    running.cancel()
 
 
 async def test_an_agent_that_left_in_order_is_not_missed(server: Server) -> None:
