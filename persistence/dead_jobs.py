@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterable
 
 import structlog
 
 from persistence.events import EndReason
-from persistence.journal import is_locked, recover
+from persistence.journal import ended, is_locked, recover
 from persistence.streams import Stream, Streams
 
 log = structlog.get_logger("coach.shipper")
@@ -25,8 +27,8 @@ class DeadJobs:
     async def end(self) -> None:
         """Journal the end of sessions whose job is dead."""
         async with self._ending:  # a lock that is taken to end a session looks like its job's
-            for stream in self._streams:
-                if not stream.ended and not _job_runs(stream) and await self._end(stream):
+            for stream in await asyncio.to_thread(_left_open, list(self._streams)):
+                if await self._end(stream):
                     self._streams.wake([stream.session_id])
 
     async def end_left_behind(self, pause: float) -> int:
@@ -62,6 +64,21 @@ class DeadJobs:
             return False
         self.ended += ended
         return ended
+
+
+def _left_open(streams: Iterable[Stream]) -> list[Stream]:
+    """Return those whose job is dead and did not end them; reads the last lines of files."""
+    return [
+        stream
+        for stream in streams
+        if not (stream.ended or stream.over or _job_runs(stream) or _is_over(stream))
+    ]
+
+
+def _is_over(stream: Stream) -> bool:
+    with contextlib.suppress(OSError):  # `recover` says what is wrong with it
+        stream.over = ended(stream.path)
+    return stream.over
 
 
 def _job_runs(stream: Stream) -> bool:

@@ -44,7 +44,10 @@ class Stream:
     write_session: bool = True
     taken: bool = False
     """Whether what comes next is on its way to Postgres."""
+    over: bool = False
+    """Whether its end is known to be in its journal."""
     ended: bool = False
+    """Whether its end is committed."""
     kept: bool = False
     """Whether the disk refused to delete it, although it has ended."""
     damaged: int = 0

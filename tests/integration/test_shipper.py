@@ -264,6 +264,24 @@ async def test_a_dead_job_under_a_live_worker_is_ended_as_an_error(
     assert session["completeness"] == "recovered"
 
 
+async def test_what_its_job_ended_is_not_read_whole_to_find_that_out(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backlog of ended sessions has no dead job in it: only one's last line is looked at."""
+    taken_over: list[Path] = []
+
+    def recovered(path: Path, reason: EndReason) -> bool:
+        taken_over.append(path)
+        return recover(path, reason)
+
+    monkeypatch.setattr(dead_jobs, "recover", recovered)
+    for events in (conversation(uuid4()), [started(), ended()]):
+        journal(tmp_path, events)
+    left = journal(tmp_path, [started()])
+    await ship(database_url, tmp_path)
+    assert {path.stem for path in taken_over} == {str(left)}
+
+
 async def test_a_job_that_died_a_moment_ago_is_ended_before_all_counts_as_shipped(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
