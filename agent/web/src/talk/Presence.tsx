@@ -6,6 +6,7 @@ import {
 } from "@livekit/components-react";
 import { LocalAudioTrack, RemoteAudioTrack } from "livekit-client";
 import type { CSSProperties } from "react";
+import { useOutOfReach } from "./useOutOfReach";
 
 const BANDS = { bands: 5, loPass: 4, hiPass: 120, updateInterval: 50 };
 /** The middle band is the loudest, as in the mark. */
@@ -28,10 +29,16 @@ export function Presence({ muted }: { muted: boolean }) {
     voice instanceof RemoteAudioTrack ? voice : undefined,
     BANDS,
   );
-  const says = agent ? (SAYS[state] ?? "Arriving") : "Waiting for your coach";
+  const outOfReach = useOutOfReach(agent);
+  const present = agent && !outOfReach;
+  const says = outOfReach
+    ? "Your coach is out of reach; wait a moment"
+    : agent
+      ? (SAYS[state] ?? "Arriving")
+      : "Waiting for your coach";
   const near = { "--near": muted ? 0 : Math.min(1, heard * 2) } as CSSProperties;
   return (
-    <div className="presence" data-state={agent ? state : "waiting"}>
+    <div className="presence" data-state={present ? state : "waiting"}>
       <div className="orb" style={near} aria-hidden="true">
         {ORDER.map((band, place) => {
           const loud = state === "speaking" ? spread(bands[band] ?? 0) : 0;
@@ -40,7 +47,7 @@ export function Presence({ muted }: { muted: boolean }) {
       </div>
       <p className="presence-says" role="status">
         {says}
-        {muted && state === "listening" && <span>, but you are muted</span>}
+        {muted && present && state === "listening" && <span>, but you are muted</span>}
       </p>
     </div>
   );
