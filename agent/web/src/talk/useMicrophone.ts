@@ -87,6 +87,7 @@ function explained(error: unknown): string {
     case "NotReadableError":
       return "The microphone is in use by another program.";
     default:
+      if (!isSecureContext) return "A browser lets a page hear you over HTTPS alone.";
       return "The microphone cannot be used here.";
   }
 }

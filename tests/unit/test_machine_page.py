@@ -1,0 +1,69 @@
+"""What `coach up` says of the page: everything else goes on without it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from agent.local import machine, parts
+from agent.local.interrupts import Interrupts
+from agent.local.machine import Machine
+from agent.local.screen import Screen
+from agent.settings import Settings
+
+Prepare = Callable[..., Callable[[], str]]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    """Prepares a page in some state, and gives what building it says on the screen."""
+
+    def prepare(
+        build: str = "", *, source: bool = True, there: bool, current: bool
+    ) -> Callable[[], str]:
+        said = io.StringIO()
+        made = Machine(Settings(), tmp_path, Screen(Console(file=said, width=500)), Interrupts())
+        monkeypatch.setattr(machine.page, "can_be_built", lambda: source)
+        monkeypatch.setattr(machine.page, "is_there", lambda: there)
+        monkeypatch.setattr(machine.page, "is_current", lambda: current)
+        monkeypatch.setattr(parts, "command", lambda *_: [sys.executable, "-c", build])
+
+        def run() -> str:
+            made.begin_page()
+            made.await_page()
+            return said.getvalue()
+
+        return run
+
+    return prepare
+
+
+def test_a_page_that_is_there_is_not_spoken_of(prepared: Prepare) -> None:
+    assert prepared("raise SystemExit(1)", there=True, current=True)() == ""
+
+
+def test_a_page_that_cannot_be_built_is_missing_and_it_is_said_why(prepared: Prepare) -> None:
+    said = prepared("raise SystemExit('no registry')", there=False, current=False)()
+    assert "missing, everything else works: no registry: see " in said
+    assert "page.log" in said
+
+
+def test_an_older_page_is_better_than_none(prepared: Prepare) -> None:
+    said = prepared("raise SystemExit('no registry')", there=True, current=False)()
+    assert "is an older one" in said
+    assert "no registry" in said
+
+
+def test_a_package_without_source_and_page_says_so(prepared: Prepare) -> None:
+    said = prepared(source=False, there=False, current=False)()
+    assert "this package came without it" in said
+
+
+def test_a_page_that_was_built_is_named(prepared: Prepare) -> None:
+    said = prepared("pass", there=True, current=False)()
+    assert "page             built" in said
