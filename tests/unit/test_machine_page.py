@@ -6,11 +6,12 @@ import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from rich.console import Console
 
-from agent.local import machine, parts
+from agent.local import machine, parts, up
 from agent.local.interrupts import Interrupts
 from agent.local.machine import Machine
 from agent.local.screen import Screen
@@ -67,3 +68,10 @@ def test_a_package_without_source_and_page_says_so(prepared: Prepare) -> None:
 def test_a_page_that_was_built_is_named(prepared: Prepare) -> None:
     said = prepared("pass", there=True, current=False)()
     assert "page             built" in said
+
+
+def test_the_link_that_signs_in_has_its_key_in_the_fragment_alone() -> None:
+    """A query is sent, logged and passed on to other sites; a fragment stays in the browser."""
+    link = urlsplit(up._join_url("http://127.0.0.1:8000/", "demo", "vck_1+2"))
+    assert parse_qs(link.query) == {"room": ["demo"], "role": ["client"]}
+    assert parse_qs(link.fragment) == {"key": ["vck_1+2"]}
