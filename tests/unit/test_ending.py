@@ -194,6 +194,25 @@ async def test_a_client_who_comes_back_within_the_grace_time_goes_on(session: Se
     assert session.end.reason is EndReason.CLIENT_LEFT
 
 
+async def test_a_client_who_drops_out_twice_and_comes_back_goes_on(session: Session) -> None:
+    """The connection that was lost first is told of once more, as servers do after a fail-over."""
+    watched(session, grace_seconds=0.05)
+    lost = participant(disconnect_reason=rtc.DisconnectReason.CONNECTION_TIMEOUT)
+    session.room.emit("participant_disconnected", lost)
+    session.room.emit("participant_disconnected", lost)
+    session.room.emit("participant_connected", participant())
+    await asyncio.sleep(0.1)
+    assert session.stops == []
+
+
+async def test_a_client_who_was_gone_before_anybody_watched_has_a_grace_time_too(
+    session: Session,
+) -> None:
+    watched(session, grace_seconds=0.01, there=False)
+    await session.stopped()
+    assert session.end.reason is EndReason.CLIENT_LEFT
+
+
 async def test_a_close_is_quick_only_once_all_that_was_said_is_in_a_turn(session: Session) -> None:
     """A final text may be followed by one more word: the turn says that it was the last."""
     voice = session.voice
@@ -281,10 +300,10 @@ async def test_a_voice_that_breaks_down_leaves_no_session_without_a_farewell(
     assert session.ending.for_good
 
 
-def watched(session: Session, grace_seconds: float = 60) -> None:
+def watched(session: Session, grace_seconds: float = 60, *, there: bool = True) -> None:
     """Let the client be there, and an absence be noticed."""
     room: Any = session.room
-    room.remote_participants = {"client-7": participant()}
+    room.remote_participants = {"client-7": participant()} if there else {}
     absence = Absence(session.ending, session.scribe, grace_seconds=grace_seconds)
     context: Any = SimpleNamespace(room=room, is_fake_job=lambda: False)
     absence.watch(context, Arrival("client-7", CLIENT))

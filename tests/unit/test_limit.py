@@ -31,19 +31,24 @@ class Voice(rtc.EventEmitter[str]):
         super().__init__()
         self.user_state = "listening"
         self.said: list[str] = []
+        self.interruptible: list[bool] = []
         self.asked: list[str] = []
         self.spoke = asyncio.Event()
-        self.stuck = self.closing = False
+        self.stuck = self.closing = self.speaking_since_said = False
 
-    def say(self, words: str, **_: Any) -> Any:
+    def say(self, words: str, *, allow_interruptions: bool = True) -> Any:
         if self.closing:
             raise RuntimeError("closing")
         self.said.append(words)
+        self.interruptible.append(allow_interruptions)
+        if self.speaking_since_said:
+            self.state("speaking")
         self.spoke.set()
         return SimpleNamespace(wait_for_playout=self._played)
 
-    def generate_reply(self, *, instructions: str, **_: Any) -> Any:
+    def generate_reply(self, *, instructions: str, allow_interruptions: bool = True) -> Any:
         self.asked.append(instructions)
+        self.interruptible.append(allow_interruptions)
         return SimpleNamespace(wait_for_playout=self._played)
 
     def state(self, new: str) -> None:
@@ -105,6 +110,24 @@ async def test_a_client_who_speaks_is_let_finish() -> None:
     assert session.voice.said == [GOODBYE]
 
 
+async def test_what_a_client_says_to_the_goodbye_is_heard_to_its_end() -> None:
+    session = Session(0.01, 0)
+    keeping = asyncio.create_task(session.limit.keep())
+    session.voice.speaking_since_said = True
+    await session.voice.spoke.wait()
+    await asyncio.sleep(0.02)
+    assert session.ends == []
+    session.voice.state("listening")
+    await asyncio.wait_for(keeping, 5)
+    assert session.ends == [EndReason.MAX_DURATION]
+
+
+async def test_a_word_about_the_time_is_not_cut_off_by_a_cough() -> None:
+    session = Session(0.02, 0.01)
+    await session.kept()
+    assert session.voice.interruptible == [False, False]
+
+
 async def test_a_client_who_speaks_on_and_on_is_not_waited_for_without_an_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -142,15 +165,21 @@ async def test_nothing_is_said_to_a_client_who_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"pipeline": Pipeline.REALTIME}, {"language": "de"}, {"language": "multi"}]
+    ("options", "interruptible"),
+    [
+        ({"pipeline": Pipeline.REALTIME}, True),  # it cannot be kept from stopping
+        ({"language": "de"}, False),
+        ({"language": "multi"}, False),
+    ],
 )
 async def test_where_the_words_cannot_be_read_out_the_model_is_asked_to_say_them(
-    options: dict[str, Any],
+    options: dict[str, Any], interruptible: bool
 ) -> None:
     session = Session(0.01, 0, **options)
     await session.kept()
     assert session.voice.said == []
     assert session.voice.asked[0].endswith(GOODBYE)
+    assert session.voice.interruptible == [interruptible]
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,8 @@ def test_a_turn_recorded_twice_counts_once() -> None:
     said = turn(1)
     once = receipt_of([said], trouble=None, recovered=False)
     assert receipt_of([said, said], trouble=None, recovered=False) == once
+    other = said.model_copy(update={"text": "other words"})
+    assert receipt_of([said, other], trouble=None, recovered=False) == once, "as Postgres keeps it"
 
 
 _IDS = [UUID(int=n) for n in range(4)]

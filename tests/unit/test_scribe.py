@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
+from datetime import timedelta
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
+from agent.worker.clock import SessionClock
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder, Utterance
 from agent.worker.scribe import Scribe
@@ -39,3 +43,34 @@ def test_trouble_that_only_the_end_learns_of_is_marked_before_it() -> None:
     journal: Any = SimpleNamespace(append=events.append, trouble="read_only")
     Scribe(Recorder(CLIENT, "en"), journal).end(EndReason.CLIENT_LEFT)
     assert [type(e) for e in events] == [Marker, Ended]
+
+
+def test_what_cannot_be_recorded_disturbs_nobody_and_makes_the_receipt_partial() -> None:
+    events: list[Event] = []
+    scribe = Scribe(Recorder(CLIENT, "en"), cast("Any", Journal(events)))
+
+    def fail(_: object) -> list[Event]:
+        raise ValueError("what a mistake of ours would raise")
+
+    scribe.write(fail)
+    scribe.end(EndReason.CLIENT_LEFT)
+    [end] = [e for e in events if isinstance(e, Ended)]
+    assert (end.receipt.completeness, end.receipt.reason) == (
+        Completeness.PARTIAL,
+        "recording_failed",
+    )
+
+
+@dataclass
+class Journal:
+    events: list[Event]
+    trouble: str | None = None
+
+    def append(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def test_a_moment_that_another_clock_puts_into_the_future_is_now() -> None:
+    clock = SessionClock()
+    assert clock.at(time.time() + 3600) <= clock.now()
+    assert clock.at(time.time() - 60) < clock.now() - timedelta(seconds=30)

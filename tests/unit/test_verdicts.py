@@ -126,6 +126,7 @@ def test_a_session_that_proves_itself_or_need_not_has_no_problem(
         (stored(**ACTIVE, worker_alive=False), {Problem.WORKER_GONE}),
         (stored(TURNS[:1], dead_letters=2), {Problem.DEAD_LETTERS}),
         (stored(is_erased=True, dead_letters=1), {Problem.DEAD_LETTERS}),
+        (stored([turn(9)], worker_id=None), {Problem.RECEIPT_BROKEN, Problem.COUNT_WRONG}),
     ],
 )
 def test_what_is_wrong_with_a_session_is_named(session: Stored, problems: set[Problem]) -> None:
