@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,8 @@ async def goes_on(deployment: Deployment, room: str) -> None:
     client = await deployment.client(room)
     await client.until(lambda c: c.agent_state() == "listening")
     await marked(deployment, room, "client_returned")
+    (microphone,) = client.room.local_participant.track_publications.values()
+    await asyncio.wait_for(microphone.wait_for_subscription(), 60)
     await converse(client, 141, 142)
     assert client.captions_of(client.room.local_participant.identity) == [
         lines.utterance(141),

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import pytest
+from deployment import Deployment, converse
 from journaling import ROOMY, process, until
+from killing import Stage, jobs_of, outcome
 from shipping import (
     Deferred,
     conversation,
@@ -24,6 +27,7 @@ from shipping import (
 )
 from small_disks import SmallDisk
 
+from agent.local.chaos.verdict import Kind
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder
 from agent.worker.scribe import Scribe
@@ -80,6 +84,7 @@ async def test_a_disk_that_is_full_for_a_while_costs_no_turn_and_the_receipt_say
         filler = small_disk.fill()
         tell(scribe, session_id, *range(3, 60))
         await until(lambda: scribe.journal.trouble is not None)
+        assert not await scribe.journal.durable(0.3)
         filler.unlink()
         tell(scribe, session_id, 60)
         scribe.end(EndReason.CLIENT_LEFT)
@@ -122,9 +127,10 @@ async def test_what_is_on_a_read_only_disk_is_shipped_once_and_deleted_when_it_c
     journal(small_disk.path, conversation(cut)[:-1], cut)
     small_disk.remount("ro")
     deferred = Deferred(database_url)
-    async with shipping(database_url, small_disk.path, after_session=deferred):
+    async with shipping(database_url, small_disk.path, after_session=deferred) as shipper:
         await until(lambda: len(stored(database_url, "turns")) == 4)
-        await until(lambda: stored(database_url, id=whole)[0]["ended_at"])
+        await until(lambda: any(stream.kept for stream in shipper._streams))
+        assert stored(database_url, id=whole)[0]["ended_at"]
         assert stored(database_url, id=cut)[0]["status"] == "active"
         assert len(journals(small_disk.path)) == 2
         small_disk.remount("rw")
@@ -275,3 +281,51 @@ def test_a_worker_that_comes_back_to_a_full_disk_takes_its_folder_over(
     after = folders.claim(small_disk.path)
     assert after.worker_id == before.worker_id
     after.close()
+
+
+@pytest.mark.full
+async def test_nobody_in_the_room_notices_a_journal_whose_disk_is_full(
+    deployment: Deployment, mount: Mount, stage: Stage
+) -> None:
+    """The log warns, the receipt confesses, and every word arrives once there is room."""
+    disk = mount("size=256k,mode=0700")
+    worker = deployment.start_worker("full", COACH_JOURNAL_DIR=str(disk.path))
+    scene = await stage("full")
+    await converse(scene.client, 11)
+    filler = disk.fill()
+    await converse(scene.client, 12, 13)
+    assert "journal_degraded" in "\n".join(worker.output())
+    assert len(await deployment.turns("full")) < 7
+    filler.unlink()
+    await scene.turns(7)
+    await scene.leave()
+    session = await scene.ended()
+    deployment.stop_worker(worker)
+    assert outcome(session) == ("completed", "client_left", "partial")
+    assert session["completeness_reason"] == "disk_full"
+    assert await scene.wrong() == []
+
+
+@pytest.mark.full
+async def test_a_job_that_is_killed_on_a_full_disk_keeps_what_was_durable_and_says_what_is_missing(
+    deployment: Deployment, mount: Mount, stage: Stage
+) -> None:
+    disk = mount("size=256k,mode=0700")
+    worker = deployment.start_worker("full-killed", COACH_JOURNAL_DIR=str(disk.path))
+    scene = await stage("full-killed")
+    await converse(scene.client, 14)
+    await scene.turns(3)
+    (job,) = jobs_of(worker)
+    durable = await scene.spoken()
+    filler = disk.fill()
+    await converse(scene.client, 15, 16)
+    await scene.kill(job.kill)
+    filler.unlink()
+    session = await scene.ended()
+    await scene.leave()
+    deployment.stop_worker(worker)
+    assert outcome(session) == ("cancelled", "error", "partial")
+    assert "not on disk" in session["completeness_reason"]
+    stored_words = [t["text"] for t in await deployment.turns("full-killed")]
+    assert stored_words[: len(durable)] == [piece.text for piece in durable]
+    assert {finding.kind for finding in await scene.wrong()} <= {Kind.LOST, Kind.UNMARKED}

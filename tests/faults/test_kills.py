@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
-from deployment import Deployment, converse, eventually, say
+from deployment import Deployment, converse, eventually, greeted, say
 from killing import (
     Moment,
     Scene,
@@ -29,7 +29,7 @@ from killing import (
 from agent.local.chaos.database import Database
 from agent.local.client import SAMPLE_RATE
 from agent.local.processes import Child, wait_until
-from agent.local.providers import tones
+from agent.local.providers import lines, tones
 
 LONG = 2.4
 """Seconds of an utterance that goes on while something happens."""
@@ -178,6 +178,31 @@ async def test_jobs_go_with_the_worker_that_is_killed_alone_and_the_next_ends_th
     _, alive = await asyncio.to_thread(psutil.wait_procs, family, 30)
     assert alive == []
     await scene.leave()
+
+
+@pytest.mark.full
+async def test_the_process_that_jobs_are_forked_from_is_killed_and_the_next_room_has_its_coach(
+    deployment: Deployment, stage: Stage
+) -> None:
+    """The session of that moment goes on. The process that was warm is lost to the next client,
+    who has another agent called."""
+    worker = deployment.start_worker()
+    scene = await stage("forkserver")
+    await converse(scene.client, 71)
+    forkserver = next(p for p in descendants(worker) if "forkserver" in " ".join(p.cmdline()))
+    forkserver.kill()
+    await converse(scene.client, 72)
+    await scene.leave()
+    assert outcome(await scene.ended()) == ("completed", "client_left", "complete")
+    assert await scene.wrong() == []
+    following = await stage("after-forkserver", greeting=False)
+    await following.client.until(lambda c: c.agent_captions(), 60)
+    await greeted(following.client)
+    await converse(following.client, 73)
+    await following.leave()
+    await following.turns(3)
+    spoken = [t["text"] for t in await deployment.turns(following.room) if t["role"] == "client"]
+    assert spoken == [lines.utterance(73)]
 
 
 @pytest.mark.full
