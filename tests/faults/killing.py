@@ -99,9 +99,9 @@ class Scene:
         await eventually(sent)
 
     async def row(self) -> Row:
-        """Wait until the session has its row."""
-        found: Row = await eventually(lambda: self.deployment.session(self.room))
-        return found
+        """Wait until the session has its row; after a kill another agent may begin a second one."""
+        first = "SELECT * FROM sessions WHERE room_name = %s ORDER BY started_at LIMIT 1"
+        return (await eventually(lambda: self.deployment.query(first, self.room)))[0]
 
     async def turns(self, count: int) -> None:
         """Wait until so many turns are stored."""
@@ -143,7 +143,10 @@ class Scene:
 
     async def wrong(self) -> list[Finding]:
         """Return all that is wrong with the stored turns."""
-        turns = await self.deployment.turns(self.room)
+        session = await self.row()
+        turns = [
+            t for t in await self.deployment.turns(self.room) if t["session_id"] == session["id"]
+        ]
         stored = [
             Stored(
                 str(t["session_id"]),
@@ -158,7 +161,12 @@ class Scene:
 
     async def ended(self, within: float = WITHIN) -> Row:
         """Return the session once it has ended, with its receipt and its jobs held to account."""
-        session = await self.deployment.ended_session(self.room, within)
+
+        async def over() -> Row | None:
+            found = await self.row()
+            return found if found["ended_at"] else None
+
+        session: Row = await eventually(over, within)
         async with await connect(self.deployment.database_url, "test") as db:
             broken = [found.session_id async for found in audit.findings(db)]
         assert session["id"] not in broken
