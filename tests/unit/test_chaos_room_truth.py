@@ -121,6 +121,13 @@ def test_of_an_answer_that_was_cut_short_has_to_be_there_what_was_read_in_whole_
     assert "lost" in kinds(cut, held(WHOLE[0], WHOLE[1], three, WHOLE[3]))
 
 
+def test_a_word_that_could_be_of_any_answer_proves_none(tmp_path: Path) -> None:
+    without = (WHOLE[0], WHOLE[1], WHOLE[3])
+    assert kinds(room(tmp_path, "Answer"), held(*without)) == set()
+    more = " ".join(lines.reply(11).split()[:4])
+    assert kinds(room(tmp_path, more), held(*without)) == {"lost"}
+
+
 def test_a_greeting_that_was_read_has_to_be_there_each_time(tmp_path: Path) -> None:
     twice = room(tmp_path, GREETING, GREETING, lines.reply(11))
     assert kinds(twice, held(*WHOLE)) == {"lost"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class Room:
             )
             for entry in heard
         ]
-        read = self._read()
+        read = self._read({lines.reply(id_) for entry in heard for id_ in entry["ids"][-1:]})
         for entry in (entry for entry in heard if entry["ids"]):
             reply = lines.reply(entry["ids"][-1])
             kept = max((text for text in read if reply.startswith(text)), key=len, default="")
@@ -107,11 +108,12 @@ class Room:
         away = [(died - ON_ITS_WAY_SECONDS, died + SEGMENT_SECONDS) for died in self.died]
         return due(at, away)
 
-    def _read(self) -> list[str]:
+    def _read(self, replies: AbstractSet[str]) -> list[str]:
         """Return what the client has read of the AI, each long enough before any death.
 
         Captions grow as the audio is played; of one that was not complete, its last word counts
-        for nothing: it may have been half a word.
+        for nothing: it may have been half a word. So few words that they could be of several
+        replies, or of a phrase, prove none.
         """
         away = [(died, died) for died in self.died]
         read: dict[str, str] = {}
@@ -119,15 +121,18 @@ class Room:
             if entry["event"] == "read" and due(entry["at"], away, HEARD_SECONDS):
                 words = entry["text"].split()
                 read[entry["segment"]] = " ".join(words if entry["final"] else words[:-1])
-        return [text for text in read.values() if text]
+        known = replies | _phrases()
+        return [
+            text
+            for text in read.values()
+            if text and sum(reply.startswith(text) for reply in known) == 1
+        ]
 
     def _phrases(self, heard: Sequence[Entry], read: Sequence[str]) -> list[Spoken]:
         """Return what the AI may have said besides, at any time, and has to where it was read."""
-        said = [lines.reply(lines.GREETING_ID), lines.UNHEARD]
-        said += [prompts.spoken(name).text for name in _PHRASES]
         at = heard[0]["at"] if heard else 0.0
         pieces = []
-        for text in said:
+        for text in sorted(_phrases()):
             kept = [caption for caption in read if text.startswith(caption)]
             kept += [""] * (_OFTEN - len(kept))
             pieces += [Spoken(self.name, Role.AI, text, at, kept=words) for words in kept]
@@ -185,9 +190,13 @@ def judged(
 
 def _of_order(finding: Finding) -> bool:
     """Return whether a finding is that phrases, which have no time, stand where they stand."""
-    phrases = {lines.reply(lines.GREETING_ID), lines.UNHEARD}
-    phrases |= {prompts.spoken(name).text for name in _PHRASES}
-    return finding.kind is Kind.MISORDERED and finding.what in phrases
+    return finding.kind is Kind.MISORDERED and finding.what in _phrases()
+
+
+def _phrases() -> set[str]:
+    """Return what the AI may say to anybody at any time."""
+    said = {prompts.spoken(name).text for name in _PHRASES}
+    return said | {lines.reply(lines.GREETING_ID), lines.UNHEARD}
 
 
 def _unheld(rooms: Sequence[Room], held: set[str]) -> list[Finding]:
