@@ -107,7 +107,18 @@ async def _work(settings: Settings, model: Llm, running: set[int]) -> None:
         try:
             await serve(app, Tools(pool, model, running))
         finally:
-            rescue.cancel()
+            await _gone(rescue)
+
+
+async def _gone(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: a library may take a cancellation for a time-out of its own.
+
+    A group would cancel it once, and then wait for it for good, whoever asks it to stop.
+    """
+    while not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task}, timeout=CANCEL_AGAIN_SECONDS)
 
 
 @asynccontextmanager

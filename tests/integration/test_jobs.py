@@ -592,3 +592,38 @@ async def test_a_runner_without_a_job_ends_although_its_cancellation_was_swallow
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 20)
+
+
+async def test_a_runner_stops_whose_rescue_took_the_cancellation_for_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A library may do so at a time-out of its own; what waits for it must not wait for good."""
+    began, swallowed = asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def opened(_: str) -> AsyncIterator[tuple[None, None]]:
+        yield None, None
+
+    async def deaf(_: object) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.Event().wait()
+
+    async def serve(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(runner, "_llm", opened)
+    monkeypatch.setattr(runner, "Tools", lambda *_: None)
+    monkeypatch.setattr(runner, "opened", opened)
+    monkeypatch.setattr(runner, "serve", serve)
+    monkeypatch.setattr(runner, "_put_back_regularly", deaf)
+    monkeypatch.setattr(runner, "CANCEL_AGAIN_SECONDS", 0.01)
+    task = asyncio.create_task(runner.run(Settings()))
+    await began.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 20)
+    assert swallowed.is_set()

@@ -92,7 +92,7 @@ def test_a_run_that_broke_less_than_was_asked_for_does_not_pass() -> None:
 def test_a_campaign_that_gave_up_fails_the_run() -> None:
     from agent.local.chaos.plan import campaign  # noqa: PLC0415
 
-    given_up = Outcome.given_up(campaign(1, 1, Level.ROOM), "no room")
+    given_up = Outcome.given_up(campaign(1, 1, Level.ROOM), OSError("no room"))
     assert exit_code(Report(1, {Level.ROOM: [given_up]})) == FAILED
     assert Outcome.from_json(given_up.to_json()) == given_up
 

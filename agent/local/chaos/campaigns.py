@@ -195,7 +195,7 @@ async def _played(play: Play, planned: Campaign, folder: Path) -> Outcome:
         outcome = await play(planned, work)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is what came of the campaign
         (work / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        outcome = Outcome.given_up(planned, f"{type(error).__name__}: {error}")
+        outcome = Outcome.given_up(planned, error)
     if outcome.good:
         shutil.rmtree(work)
     else:

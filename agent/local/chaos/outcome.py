@@ -58,8 +58,11 @@ class Outcome:
         )
 
     @classmethod
-    def given_up(cls, campaign: Campaign, why: str) -> Outcome:
+    def given_up(cls, campaign: Campaign, error: Exception) -> Outcome:
         """Return that `campaign` could not be played to its end; all its faults count."""
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        why = f"{type(error).__name__}: {error}"
         planned = Counter(fault.kind.value for fault in campaign.faults)
         finding = _plain(Finding(Kind.NOT_ENDED, "campaign", why))
         name, number = campaign.level.value, campaign.number

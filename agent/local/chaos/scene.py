@@ -22,6 +22,8 @@ from agent.local.chaos.plan import Talk
 from agent.settings import Settings
 
 _LOOK_SECONDS = 0.02
+_TELL_SECONDS = 1.0
+"""For a worker to write to its log what it is at."""
 STOP_SECONDS = 60.0
 """In which a worker that was asked to stop is gone: it ships for at most 20 s, its after-session
 jobs have 20 s more, and jobs of a dead worker may keep it waiting."""
@@ -151,6 +153,8 @@ class Scene:
         deadline = time.monotonic() + seconds
         while live.alive():
             if time.monotonic() > deadline:
+                signalled(live.pid, worker.WHAT_NOW)
+                await asyncio.sleep(_TELL_SECONDS)
                 raise StuckError(f"{live.record.stem} has not stopped after {seconds:.0f} s")
             await asyncio.sleep(_LOOK_SECONDS)
 

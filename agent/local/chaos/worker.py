@@ -20,6 +20,8 @@ from agent.worker.estate import Estate
 from agent.worker.signals import Stop
 from persistence.disk import is_locked
 
+WHAT_NOW = signal.SIGUSR2
+"""At which a worker says what it is at: for one that does not come to its end."""
 _LOOK_SECONDS = 0.02
 
 
@@ -27,10 +29,12 @@ def run(settings: Settings, record: Path) -> None:
     """Work until told to stop; what it says of itself goes to `record`."""
     logs.configure(settings)
     signal.signal(TOLD_TO_END, signal.SIG_IGN)
+    signal.signal(WHAT_NOW, signal.SIG_IGN)
     asyncio.run(_run(settings, Record(record)))
 
 
 async def _run(settings: Settings, record: Record) -> None:
+    asyncio.get_running_loop().add_signal_handler(WHAT_NOW, _tell)
     stop = Stop()
     stop.install()
     async with Estate.claimed(settings) as estate:
@@ -51,3 +55,9 @@ async def _let_jobs_end(estate: Estate, stop: Stop) -> None:
     os.killpg(0, TOLD_TO_END)
     while not stop.hurried.is_set() and any(map(is_locked, estate.folder.journals())):  # noqa: ASYNC110
         await asyncio.sleep(_LOOK_SECONDS)  # other processes' locks have no event
+
+
+def _tell() -> None:
+    """Print where each task is."""
+    for task in asyncio.all_tasks():
+        task.print_stack()
