@@ -6,7 +6,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,8 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from persistence.ids import new_id
+from persistence.people import lookup
+from persistence.rows import claim
 
 Connection = AsyncConnection[Any]
 
@@ -68,12 +70,11 @@ def hash_of(key: str) -> bytes:
 
 async def create(db: Connection, key: str, new: NewKey) -> UUID:
     """Store `key`; its identity is linked to the user who has it. Return the key's id."""
-    query = """
+    query = f"""
         INSERT INTO api_keys (id, name, key_hash, scopes, identity, rooms, user_id, expires_at)
         VALUES (%(id)s, %(name)s, %(hash)s, %(scopes)s, %(identity)s, %(rooms)s,
-                (SELECT id FROM users WHERE identity = %(identity)s),
-                now() + %(lifetime)s::interval)
-    """
+                {lookup("user")}, now() + %(lifetime)s::interval)
+    """  # noqa: S608 - the lookup is a constant
     values = {
         "id": new_id(),
         "name": new.name,
@@ -82,6 +83,7 @@ async def create(db: Connection, key: str, new: NewKey) -> UUID:
         "identity": new.identity,
         "rooms": new.rooms,
         "lifetime": new.lifetime,
+        **claim("user", new.identity),
     }
     await db.execute(query, values)
     return UUID(str(values["id"]))
@@ -97,7 +99,18 @@ async def find(db: Connection, key: str) -> Key | None:
           AND (k.expires_at IS NULL OR k.expires_at > now())
     """  # noqa: S608 - the columns are a constant
     async with db.cursor(row_factory=class_row(Key)) as cursor:
-        return await (await cursor.execute(query, (hash_of(key),))).fetchone()
+        found = await (await cursor.execute(query, (hash_of(key),))).fetchone()
+    return await _linked(db, found) if found and found.user_id is None else found
+
+
+async def _linked(db: Connection, key: Key) -> Key:
+    """Return the key with its user, who may have come after it: as sessions find theirs."""
+    query = f"SELECT id, display_name FROM users WHERE id = {lookup('user')}"  # noqa: S608
+    user = await (await db.execute(query, claim("user", key.identity))).fetchone()
+    if user is None:
+        return key
+    await db.execute("UPDATE api_keys SET user_id = %s WHERE id = %s", (user[0], key.id))
+    return replace(key, user_id=user[0], display_name=user[1])
 
 
 async def ended(db: Connection, key_ids: Collection[UUID]) -> set[UUID]:

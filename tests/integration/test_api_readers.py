@@ -58,6 +58,18 @@ async def test_a_client_without_a_user_reads_what_was_said_under_that_identity(a
     assert await listed(api, await api.key("client", identity="visitor-1")) == {own}
 
 
+@pytest.mark.parametrize("ada", ["client-ada", "ada"])
+async def test_a_key_is_its_users_who_came_after_it(api: Api, ada: str) -> None:
+    client = await api.key("client", identity="client-ada")
+    coach = await api.key("coach", identity="coach-carl")
+    users = [await add_user(api.db, identity) for identity in (ada, "coach-carl")]
+    session = await add_session(api.db, user_id=users[0], coach_id=users[1])
+    for key in (client, coach):
+        assert await listed(api, key) == {session}
+    linked = await (await api.db.execute("SELECT user_id FROM api_keys")).fetchall()
+    assert {user for (user,) in linked} == set(users)
+
+
 async def test_a_key_of_nobody_reads_nothing(api: Api) -> None:
     await add_session(api.db)
     for scope in ("client", "coach"):
