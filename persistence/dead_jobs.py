@@ -52,7 +52,8 @@ class DeadJobs:
     async def _end(self, stream: Stream) -> bool:
         """Journal the end of a dead job's session; return whether it is this call that did.
 
-        What the disk refuses holds up nothing else: it is said, and tried again.
+        What the disk refuses, or cannot be understood, holds up nothing else: it is said, and
+        tried again.
         """
         reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
         try:
@@ -60,6 +61,13 @@ class DeadJobs:
         except OSError as error:
             log.error(  # noqa: TRY400 where it happened says nothing more
                 "session_not_recovered", session_id=str(stream.session_id), error=error.errno
+            )
+            return False
+        except Exception as error:  # what is wrong with one must not end the shipping of all
+            log.exception(
+                "session_not_recovered",
+                session_id=str(stream.session_id),
+                error=type(error).__name__,
             )
             return False
         self.ended += ended

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from shipping import started, turn, until, value
+from shipping import T0, conversation, journal, ship, started, stored, turn, until, value
 
 from agent.settings import Settings
 from agent.worker import estate as estates
 from agent.worker.background import running
 from agent.worker.estate import Estate
+from persistence.events import Role, Segment
 from persistence.journal import JournalWriter
 
 ROOMY = 1024**3
@@ -64,3 +66,28 @@ async def test_a_folder_with_a_job_that_hangs_holds_up_no_other(
         over = "SELECT count(*) FROM sessions WHERE status <> 'active'"
         await until(lambda: value(database_url, over) == 1)
     hung.close(10)
+
+
+async def test_a_journal_that_cannot_be_finished_holds_up_no_other(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Times without a zone are not ours, and cannot be put into an order with others."""
+    session_id, naive = uuid4(), T0.replace(tzinfo=None)
+    odd = [turn(session_id, 1), *(segment(start) for start in (naive, T0))]
+    journal(tmp_path, [started(), *odd], session_id)
+    other = journal(tmp_path, conversation(uuid4()))
+    await ship(database_url, tmp_path)
+    assert stored(database_url, id=other)[0]["status"] == "completed"
+    assert stored(database_url, id=session_id)[0]["status"] == "active"
+
+
+def segment(start: datetime) -> Segment:
+    return Segment(
+        at=T0,
+        segment_id=uuid4(),
+        role=Role.CLIENT,
+        speaker_identity="client-anna",
+        text="words",
+        started_at=start,
+        ended_at=start,
+    )
