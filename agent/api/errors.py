@@ -76,7 +76,9 @@ def response(
     status: HTTPStatus, details: Any, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Return an error's answer."""
-    content = {"error": status.phrase.lower(), "details": details}
+    # by our own words where there are some: those of a status are not the same in every Python
+    content = {"error": _EXAMPLES[status].error if status in _EXAMPLES else status.phrase.lower()}
+    content["details"] = details
     return JSONResponse(content, status.value, headers=dict(headers or {}))
 
 
