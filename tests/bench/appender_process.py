@@ -22,11 +22,15 @@ from persistence.events import Completeness, Ended, EndReason, Receipt, Started
 from persistence.journal import JournalWriter
 
 MEAN_PAUSE_SECONDS = 3.0
+BEGIN_WITHIN_SECONDS = 10.0
+"""Not all of them in one moment: nowhere do a thousand people sit down at once."""
 JOURNAL_BYTES = 2**32
 _CLOSE_SECONDS = 30.0
 
 
 async def _talk(folder: Path, over: asyncio.Event) -> None:
+    if await _over_within(over, random.uniform(0, BEGIN_WITHIN_SECONDS)):
+        return
     journal = JournalWriter.create(folder, uuids.uuid7(), max_bytes=JOURNAL_BYTES)
     now = datetime.now(UTC)
     journal.append(Started(at=now, room_name="bench", pipeline="stt-llm-tts", prompt_version="1"))

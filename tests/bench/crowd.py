@@ -2,7 +2,7 @@
 
 How long a turn takes from happening to being visible in Postgres, all the way: through the journal
 of its session, the shipper's process and a commit, to the notification of a trigger in this one.
-The first seconds, in which a thousand journals are made at once, are left out.
+The seconds in which the sessions begin are left out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from stand import database, running, shipper
 from agent.local.processes import Children
 
 APPENDER = Path(__file__).with_name("appender_process.py")
-PROCESSES, SESSIONS, SECONDS = 16, 1000, 40
-WARM_UP_SECONDS = 5.0
+PROCESSES, SESSIONS, SECONDS = 16, 1000, 30
+WARM_UP_SECONDS = 15.0
 GOAL_P50, GOAL_P99, GOAL_CONNECTIONS = 0.005, 0.025, 2
 _CONNECTIONS = """
 SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'voice-coach %'

@@ -35,7 +35,7 @@ def measure(bench: Bench) -> Result:
     """Return the rates, medians over repetitions in turns."""
     events = bench.size(EVENTS, 50)
     measured: dict[str, list[float]] = {"disk": [], "in flight": [], "one at a time": []}
-    for number in range(bench.size(40, 4) + 1):
+    for number in range(bench.size(30, 4) + 1):
         folder = bench.folder / str(number)
         found = {
             "disk": _disk(bench.folder / "raw", events),

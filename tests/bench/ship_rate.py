@@ -69,7 +69,7 @@ def measure(bench: Bench) -> Result:
     measured: dict[str, list[Rate]] = {name: [] for name in ("shipper", "orm", "pgbench", "replay")}
     with database(bench.folder) as url:
         _make_sessions(url)
-        for number in range(bench.size(7, 2) + 1):
+        for number in range(bench.size(5, 2) + 1):
             found = _repetition(bench, url, number)
             if number:  # the first one warms up
                 for name, rate in found.items():
