@@ -29,7 +29,9 @@ from persistence.journal.wakeups import Waker
 TOUCH_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 1.0
-_WAKE_AGAIN_SECONDS = 0.005
+_WAKE_AGAIN_SECONDS, _WAKE_NO_MORE_SECONDS = 0.005, 0.5
+"""After a wake-up that found the shipper's queue full; doubled each time, up to where the shipper
+looks by itself: a thousand sessions that all keep knocking would take it the time to answer."""
 
 log = structlog.get_logger("coach.journal")
 
@@ -87,6 +89,7 @@ class JournalWriter:
         self._waker: Waker | None = None
         self._allowance = Allowance(folder, max_bytes)
         self._pause = _FIRST_RETRY_SECONDS
+        self._wake_pause = _WAKE_AGAIN_SECONDS
         self._touch_at = self._wake_at = math.inf
         # a write's own mtime is of the wall clock, which may jump: signs of life must not
         self._epoch = time.time() - time.monotonic()
@@ -268,7 +271,11 @@ class JournalWriter:
         with contextlib.suppress(OSError):  # no socket to be had: the shipper polls besides
             self._waker = self._waker or Waker(self._folder, self._session_id)
             heard = self._waker.wake()
-        self._wake_at = math.inf if heard else time.monotonic() + _WAKE_AGAIN_SECONDS
+        if heard or self._wake_pause >= _WAKE_NO_MORE_SECONDS:
+            self._wake_at, self._wake_pause = math.inf, _WAKE_AGAIN_SECONDS
+        else:
+            self._wake_at = time.monotonic() + self._wake_pause
+            self._wake_pause *= 2
 
     def _touch(self) -> None:
         now = time.monotonic()

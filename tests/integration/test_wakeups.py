@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
 from collections.abc import Iterator
@@ -11,8 +12,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from journaling import ROOMY, turn
+from shipping import until
 
-from persistence.journal import JournalWriter, Wakeups, wake_address
+from persistence.journal import JournalWriter, Wakeups, wake_address, writer
 from persistence.journal.wakeups import Waker
 
 
@@ -101,3 +103,23 @@ async def test_a_shipper_that_cannot_listen_polls(tmp_path: Path) -> None:
     wakeups = Wakeups(tmp_path)
     assert await wakeups.wait(0.01) == set()
     wakeups.close()
+
+
+async def test_a_queue_that_stays_full_is_not_knocked_at_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shipper looks by itself: many sessions that keep waking it would only hold it up."""
+    knocks: list[UUID] = []
+
+    def full(waker: Waker) -> bool:
+        knocks.append(UUID(int=7))
+        return False
+
+    monkeypatch.setattr(Waker, "wake", full)
+    monkeypatch.setattr(writer, "_WAKE_NO_MORE_SECONDS", 4 * writer._WAKE_AGAIN_SECONDS)
+    journal = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
+    journal.append(turn(1))
+    assert await journal.durable(20)
+    await until(lambda: knocks and journal._wake_at == math.inf)
+    assert len(knocks) == 3
+    assert journal.close(20)
