@@ -7,6 +7,7 @@ written and watched from one process, so that both moments are of one clock; the
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -169,7 +170,11 @@ def measure(bench: Bench) -> Result:
     watchers, turns = bench.size(WATCHERS, 50), bench.size(TURNS, 10)
     with bench_database(bench.folder) as url, served(Children(bench.folder), url) as port:
         bench.report(f"{watchers} watchers")
-        found = asyncio.run(follow(url, port, watchers, turns))
+        gc.disable()  # the watchers' own garbage is none of the figure
+        try:
+            found = asyncio.run(follow(url, port, watchers, turns))
+        finally:
+            gc.enable()
     delays = spread(found.delays)
     return Result(_rows(found, delays, watchers), _data(found, delays, watchers, turns))
 
