@@ -72,8 +72,9 @@ def _work(*, devmode: bool) -> None:
 
     settings = read_settings(Need.LIVEKIT, Need.DATABASE, Need.PROVIDERS)
     from agent.worker import server
+    from agent.worker.background import to_the_end
 
-    raise typer.Exit(asyncio.run(server.run(settings, devmode=devmode)))
+    raise typer.Exit(asyncio.run(to_the_end(server.run(settings, devmode=devmode))))
 
 
 @app.command()
@@ -113,8 +114,9 @@ def jobs() -> None:
     settings = read_settings(Need.DATABASE, Need.LLM)
     from agent.jobs import runner
     from agent.worker import signals
+    from agent.worker.background import to_the_end
 
-    asyncio.run(signals.until_stopped(lambda: runner.run(settings)))
+    asyncio.run(to_the_end(signals.until_stopped(lambda: runner.run(settings))))
 
 
 @app.command()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import structlog
 
 RESTART_SECONDS = 1.0
 CANCEL_AGAIN_SECONDS = 1.0
+
+Result = TypeVar("Result")
 
 log = structlog.get_logger("coach.worker")
 
@@ -25,7 +28,20 @@ async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIt
             await _cancelled(started)
 
 
-async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+async def to_the_end(work: Awaitable[Result]) -> Result:
+    """Await `work`, a process's only one, and end whatever tasks libraries have left behind it.
+
+    `asyncio.run` cancels them once and then waits for good: a connection pool that was opening a
+    connection in that moment has taken it for its time-out, and the process never goes.
+    """
+    try:
+        return await work
+    finally:
+        own = asyncio.current_task()
+        await _cancelled([task for task in asyncio.all_tasks() if task is not own])
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel until all have ended: a library may take a cancellation for its own time-out."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:

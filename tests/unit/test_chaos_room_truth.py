@@ -124,7 +124,7 @@ def test_of_an_answer_that_was_cut_short_has_to_be_there_what_was_read_in_whole_
 def test_a_word_that_could_be_of_any_answer_proves_none(tmp_path: Path) -> None:
     without = (WHOLE[0], WHOLE[1], WHOLE[3])
     assert kinds(room(tmp_path, "Answer"), held(*without)) == set()
-    more = " ".join(lines.reply(11).split()[:4])
+    more = " ".join(lines.reply(11).split()[:5])
     assert kinds(room(tmp_path, more), held(*without)) == {"lost"}
 
 

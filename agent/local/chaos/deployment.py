@@ -49,6 +49,7 @@ class Deployment:
     _port: int = field(default_factory=free_port)
     workers: list[Child] = field(default_factory=list)
     """All that there were: what is left of a dead one's jobs ends with the deployment."""
+    _ready: Child | None = None
 
     def __post_init__(self) -> None:
         self.livekit: LiveKitServer = self._livekit()
@@ -76,7 +77,9 @@ class Deployment:
         """Return whether the worker takes jobs; raises ChildDiedError if it has ended."""
         if not self.worker.running():
             raise ChildDiedError(self.worker)
-        return any("worker_registered" in line for line in self.worker.output())
+        if self._ready is not self.worker and _registered(self.worker):
+            self._ready = self.worker  # later its output may be too long to find it there again
+        return self._ready is self.worker
 
     def jobs(self) -> list[psutil.Process]:
         """Return the processes that hold a journal, those of dead workers too."""
@@ -169,3 +172,7 @@ class Deployment:
             file.path.endswith(".journal") and file.path.startswith(str(self.folder))
             for file in files
         )
+
+
+def _registered(worker: Child) -> bool:
+    return any("worker_registered" in line for line in worker.output())

@@ -111,17 +111,19 @@ class Room:
     def _read(self, replies: AbstractSet[str]) -> list[str]:
         """Return what the client has read of the AI, each long enough before any death.
 
-        Captions grow as the audio is played; of one that was not complete, its last word counts
-        for nothing: it may have been half a word. So few words that they could be of several
-        replies, or of a phrase, prove none.
+        Captions grow as the audio is played; of one that is not all of a reply, its last word
+        counts for nothing: it may have been half a word, or one that was on its way when the reply
+        was cut short. So few words that they could be of several replies, or of a phrase, prove
+        none.
         """
         away = [(died, died) for died in self.died]
+        known = replies | _phrases()
         read: dict[str, str] = {}
         for entry in records.read(self.record):
             if entry["event"] == "read" and due(entry["at"], away, HEARD_SECONDS):
                 words = entry["text"].split()
-                read[entry["segment"]] = " ".join(words if entry["final"] else words[:-1])
-        known = replies | _phrases()
+                whole = " ".join(words) in known
+                read[entry["segment"]] = " ".join(words if whole else words[:-1])
         return [
             text
             for text in read.values()

@@ -63,6 +63,8 @@ def conversation(dice: random.Random, talk: int, count: int) -> tuple[Line, ...]
     at = ai_done = _PAUSE[0]
     for number in range(count):
         way = dice.choices(list(_WAYS), list(_WAYS.values()))[0]
+        if not number:
+            way = Way.CLIENT  # who says nothing has nothing summarised
         line = _line(dice, way, talk, number, max(at, ai_done) if way is Way.AI else at)
         spoken = line.at + line.seconds
         at = line.at + line.seconds * (0.5 if dice.random() < _INTO_THE_AI else 1.0)

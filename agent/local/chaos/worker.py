@@ -15,7 +15,7 @@ from agent import logs
 from agent.local.chaos.job import TOLD_TO_END
 from agent.local.chaos.records import Record
 from agent.settings import Settings
-from agent.worker.background import running
+from agent.worker.background import running, to_the_end
 from agent.worker.estate import Estate
 from agent.worker.signals import Stop
 from persistence.disk import is_locked
@@ -30,7 +30,7 @@ def run(settings: Settings, record: Path) -> None:
     logs.configure(settings)
     signal.signal(TOLD_TO_END, signal.SIG_IGN)
     signal.signal(WHAT_NOW, signal.SIG_IGN)
-    asyncio.run(_run(settings, Record(record)))
+    asyncio.run(to_the_end(_run(settings, Record(record))))
 
 
 async def _run(settings: Settings, record: Record) -> None:
