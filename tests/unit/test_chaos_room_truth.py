@@ -159,3 +159,10 @@ def test_the_recogniser_fails_with_what_it_makes_next() -> None:
     assert unsent(SAID, [(99.9, 99.95)]) == {3}
     assert unsent(SAID, [(99.9, 100.1)]) == {3, 5}
     assert unsent(SAID, [(111.0, 111.1)]) == set()
+
+
+def test_what_realtime_heard_as_it_was_closed_was_told_to_nobody() -> None:
+    entry = {**heard(4, 100.0, 11), "stage": "realtime"}
+    for closed, lost in ((100.05, {4}), (100.2, set())):
+        end = {"n": 5, "at": closed, "stage": "realtime", "event": "closed", "connection": 1}
+        assert unsent([entry, end], ()) == lost

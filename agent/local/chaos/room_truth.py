@@ -156,13 +156,25 @@ def unsent(said: Sequence[Entry], told: Sequence[tuple[float, float]]) -> set[in
     """Return the numbers of the final segments in the log `said` that were not sent, or late.
 
     `told` says from when to when the recogniser was told to fail: the next one that it makes does.
+    What a Realtime provider heard as its connection was closed, it had nobody to tell.
     """
     finals = [e for e in said if e["stage"] == "stt" and e["event"] == "heard"]
     lost: set[int] = set()
     for since, until in told:
         lost.update(e["n"] for e in finals if since <= e["at"] <= until)
         lost.update([e["n"] for e in finals if e["at"] > until][:1])
-    return lost
+    return lost | _heard_too_late(said)
+
+
+def _heard_too_late(said: Sequence[Entry]) -> set[int]:
+    spoken = [entry for entry in said if entry["stage"] == "realtime"]
+    closed = {e["connection"]: e["at"] for e in spoken if e["event"] == "closed"}
+    return {
+        entry["n"]
+        for entry in spoken
+        if entry["event"] == "heard"
+        and closed.get(entry["connection"], float("inf")) - entry["at"] < SEGMENT_SECONDS
+    }
 
 
 def judged(
