@@ -139,7 +139,8 @@ def test_words_that_were_cut_off_are_of_the_client_whose_connection_they_came_ov
 ) -> None:
     cut = {**heard(9, 111.0, 0), "ids": [], "text": lines.GARBLED}
     one, found = room(tmp_path), held(*WHOLE, ("client", lines.GARBLED), analyses=1)
-    for connection, wrong in ((1, set()), (2, {"invented"})):
+    # the second has heard another client, the third nobody
+    for connection, wrong in ((1, set()), (2, {"invented"}), (3, set())):
         spoken = one.spoken([*SAID, {**cut, "connection": connection}], ())
         findings = judged([one], spoken, found, frozenset())
         assert {f.kind.value for f in findings} == wrong

@@ -73,6 +73,7 @@ class Room:
         `unsent` are the numbers of those of its entries that a fault kept from the worker.
         """
         heard = self._heard(said)
+        unowned = {*unsent, *(entry["n"] for entry in heard if not entry["ids"])}
         pieces = [
             Spoken(
                 self.name,
@@ -80,7 +81,7 @@ class Room:
                 entry["text"],
                 entry["at"],
                 self.client,
-                None if entry["n"] not in unsent and self._safe(entry["at"]) else "",
+                None if entry["n"] not in unowned and self._safe(entry["at"]) else "",
             )
             for entry in heard
         ]
@@ -96,12 +97,14 @@ class Room:
         """Return what was heard of this room's client.
 
         Of words that were cut off in the middle nothing tells whose they are, but that they came
-        over a connection that has heard this client besides.
+        over a connection that has heard this client besides. Where it has heard nobody else they
+        may be anybody's.
         """
         ids = {int(line.pieces[0]) for line in self.talk.lines}
         heard = [entry for entry in said if entry["event"] == "heard"]
+        known = {entry["connection"] for entry in heard if entry["ids"]}
         own = {entry["connection"] for entry in heard if ids & set(entry["ids"])}
-        return [entry for entry in heard if entry["connection"] in own]
+        return [e for e in heard if e["connection"] in own or e["connection"] not in known]
 
     def _safe(self, at: float) -> bool:
         """Return whether what a provider sent `at` arrived long enough before any death."""
