@@ -55,7 +55,8 @@ def _again(line: bytes) -> bytes:
 
 def quarrelsome_worker(settings: Settings, record: Path) -> None:
     """Take a turn that is there already for a mistake of who sends it again."""
-    turns.INSERT_LINES = turns.INSERT_LINES.partition("ON CONFLICT")[0]
+    for name in ("INSERT", "INSERT_LINES"):
+        setattr(turns, name, getattr(turns, name).partition("ON CONFLICT")[0])
     _worker(settings, record)
 
 
