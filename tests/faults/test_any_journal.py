@@ -210,7 +210,7 @@ async def write(folder: Path, batches: list[int], limit: int, *, finished: bool)
         for _ in range(count):
             said.append(turn(session_id, len(said) + 1))
             journal.append(said[-1])
-        if await journal.durable(0.2 if limit == ROOMY else 0.01):
+        if await journal.durable(30 if limit == ROOMY else 0.01):
             assert events_in(path) == said
         else:
             assert limit != ROOMY
