@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Fault, Talk
 from agent.local.chaos.plan import Kind as Breakage
 from agent.local.chaos.scene import STOP_SECONDS, Scene, StuckError, signalled
+from agent.local.chaos.small_disk import small_disk
 from agent.local.chaos.truth import Held, Told
 from agent.local.chaos.verdict import Finding, Kind, Spoken, judge
 from agent.local.toxiproxy import Proxy
@@ -36,7 +34,6 @@ LEASE_SECONDS, RENEWAL_SECONDS = 1.5, 0.3
 SHIP_SECONDS = 20.0
 SETTLE_SECONDS = 60.0
 """In which everything is in Postgres once nothing is broken any more."""
-DISK_BYTES = 4 * 1024 * 1024
 ORDER_SLACK = 0.005
 """Seconds by which the job's own look at the clock and the recorder's may differ."""
 CLOCK_SLACK = 0.5
@@ -59,14 +56,14 @@ class Stage:
         await asyncio.to_thread(self.database.empty)
         journals = folder / "journal"
         journals.mkdir(mode=0o700)
-        wants_disk = any(fault.kind is Breakage.DISK_FULL for fault in campaign.faults)
-        with _small_disk(journals, wanted=wants_disk) as disk:
+        fills = any(fault.kind is Breakage.DISK_FULL for fault in campaign.faults)
+        with small_disk(journals) if fills else nullcontext() as disk:
             nursery = Nursery(folder)
-            scene = self._scene(nursery, campaign, folder, journals)
+            scene = self._scene(nursery, campaign, folder, disk or journals)
             breaking = Breaking(scene, self.database, self.proxy, disk)
             try:
                 hit = await _act(campaign, scene, breaking)
-                stuck = await self._settle(scene, journals)
+                stuck = await self._settle(scene, disk or journals)
                 stuck += await afterwards.run_all(self.database, self.openai_url)
             finally:
                 nursery.close()
@@ -166,25 +163,3 @@ async def _act(campaign: Campaign, scene: Scene, breaking: Breaking) -> Counter[
             group.create_task(hold(talk))
         happening = [group.create_task(happen(fault)) for fault in campaign.faults]
     return Counter(kind for task in happening if (kind := task.result()) is not None)
-
-
-@contextmanager
-def _small_disk(place: Path, *, wanted: bool) -> Iterator[Path | None]:
-    """Mount a disk of DISK_BYTES at `place` for the block; None where none is to be had.
-
-    What was left on it is copied to `place` afterwards: it may be evidence.
-    """
-    if not wanted or os.geteuid() != 0:
-        yield None
-        return
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "none", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:  # noqa: S603
-        yield None
-        return
-    try:
-        yield place
-    finally:
-        kept = place.with_name("journal-left")
-        with contextlib.suppress(OSError):
-            subprocess.run(["cp", "-a", str(place), str(kept)], check=False)  # noqa: S603, S607
-        subprocess.run(["umount", "--lazy", str(place)], check=True)  # noqa: S603, S607
