@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,11 +13,14 @@ from persistence.keys import Key
 
 
 async def note(
-    db: AsyncConnection[Any], session_id: UUID, reader: Key, what: str, request_id: str
+    db: AsyncConnection[Any], sessions: Sequence[UUID], reader: Key, what: str, request_id: str
 ) -> None:
-    """Note that `reader` reads `what` of a session: transcript, export or events."""
+    """Note that `reader` reads `what` of sessions: transcript, export, events or excerpts."""
     await db.execute(
         "INSERT INTO transcript_reads (id, session_id, key_id, identity, what, request_id)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (new_id(), session_id, reader.id, reader.identity, what, request_id),
+        " SELECT *, %s, %s, %s, %s FROM unnest(%s::uuid[], %s::uuid[])",
+        (
+            *(reader.id, reader.identity, what, request_id),
+            *([new_id() for _ in sessions], list(sessions)),
+        ),
     )

@@ -10,22 +10,22 @@ No stemming, since sessions have many languages: a word matches itself, in any c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from persistence import legacy
+from persistence import excerpts, legacy
+from persistence.events import Role
+from persistence.excerpts import Excerpt, Place
 
 Connection = AsyncConnection[Any]
 
 SESSIONS_A_ROUND = 500
 HITS_A_SESSION = 20
-PLACES_A_HIT = 100
+EXCERPTS_A_SESSION = 3
 WORDS_OF = 100_000
 """Characters of a turn, or of a line, in which words are looked for: Postgres refuses more than
 1 MiB of them at once, and a character may be four bytes, in a word and in parts of it."""
@@ -102,10 +102,10 @@ UPDATE sessions s SET is_indexed = true FROM due WHERE s.id = due.id
 _LEXEMES = "SELECT tsvector_to_array(to_tsvector('simple', %s))"
 
 _TURNS = f"""
-SELECT asked.id, found.id, found.text FROM unnest(%(sessions)s::uuid[]) AS asked (id)
+SELECT asked.id, found.id, found.role, found.text FROM unnest(%(sessions)s::uuid[]) AS asked (id)
 CROSS JOIN LATERAL (
-    SELECT t.id, t.text, t.started_at, t.seq FROM (
-        SELECT id, text, started_at, seq FROM turns
+    SELECT t.id, t.role, t.text, t.started_at, t.seq FROM (
+        SELECT id, role, text, started_at, seq FROM turns
         WHERE session_id = asked.id ORDER BY started_at, seq OFFSET 0) AS t
     WHERE EXISTS (SELECT FROM unnest(%(words)s::text[]) AS word WHERE {_holds("t.text")})
     ORDER BY t.started_at, t.seq LIMIT %(most)s) AS found
@@ -125,7 +125,10 @@ class Hit:
     """A message that has some of the words, and where: start and end, in UTF-16 code units."""
 
     message_id: str
-    places: list[tuple[int, int]]
+    role: Role
+    places: list[Place]
+    excerpt: Excerpt | None
+    """What was said around the first place; of a session's first 3 messages alone."""
 
 
 async def gather(db: Connection, *, limit: int = SESSIONS_A_ROUND) -> int:
@@ -153,8 +156,9 @@ async def hits(db: Connection, sessions: Sequence[UUID], text: str) -> dict[UUID
         return {}
     found: dict[UUID, list[Hit]] = {}
     values = {"sessions": list(sessions), "words": words, "most": HITS_A_SESSION}
-    for session_id, turn_id, said in await (await db.execute(_TURNS, values)).fetchall():
-        found.setdefault(session_id, []).append(Hit(str(turn_id), places(said, words)))
+    for session_id, turn_id, role, said in await (await db.execute(_TURNS, values)).fetchall():
+        of_session = found.setdefault(session_id, [])
+        of_session.append(_hit(str(turn_id), Role(role), said, words, len(of_session)))
     without = [session_id for session_id in sessions if session_id not in found]
     for session_id, transcript in await (await db.execute(_LEGACY, [without])).fetchall():
         found[session_id] = _legacy_hits(session_id, transcript, words)
@@ -162,25 +166,14 @@ async def hits(db: Connection, sessions: Sequence[UUID], text: str) -> dict[UUID
 
 
 def _legacy_hits(session_id: UUID, transcript: str, words: list[str]) -> list[Hit]:
-    marked = (
-        Hit(legacy.message_id(session_id, line), places(line.text, words))
-        for line in legacy.parse(transcript)
-    )
-    return [hit for hit in marked if hit.places][:HITS_A_SESSION]
+    lines = [line for line in legacy.parse(transcript) if excerpts.places(line.text, words)]
+    return [
+        _hit(legacy.message_id(session_id, line), line.role, line.text, words, number)
+        for number, line in enumerate(lines[:HITS_A_SESSION])
+    ]
 
 
-def places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Return where one of `words` stands in `text` as a word, in any case: the first 100 places."""
-    longest_first = sorted(map(re.escape, words), key=len, reverse=True)
-    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
-    found: list[tuple[int, int]] = []
-    counted = units = 0
-    for match in islice(pattern.finditer(text), PLACES_A_HIT):
-        start = units + _utf16(text[counted : match.start()])
-        counted, units = match.end(), start + _utf16(match[0])
-        found.append((start, units))
-    return found
-
-
-def _utf16(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+def _hit(message_id: str, role: Role, text: str, words: list[str], number: int) -> Hit:
+    """Return the hit in a message; `number` others of its session are before it."""
+    shown = excerpts.excerpt(text, words) if number < EXCERPTS_A_SESSION else None
+    return Hit(message_id, role, excerpts.places(text, words), shown)

@@ -75,7 +75,7 @@ async def _followed(
         if await transcripts.session(db, session_id, viewer_of(reader)) is None:
             raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
         request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-        await reads.note(db, session_id, reader, "events", request_id)
+        await reads.note(db, [session_id], reader, "events", request_id)
     return session_id
 
 

@@ -56,12 +56,25 @@ _TRANSCRIPT_EXAMPLE: JsonValue = {
 }
 
 
+class Excerpt(Shape):
+    """A piece of what was said; begins or ends with "…" where there is more of it."""
+
+    text: str
+    places: list[tuple[int, int]] = Field(
+        description="Start and end of each word in `text`, in UTF-16 code units."
+    )
+
+
 class Hit(Shape):
     """A message in which words that were searched for were said."""
 
     message_id: str
+    speaker_role: Role
     places: list[tuple[int, int]] = Field(
         description="Start and end of each word in `content`, in UTF-16 code units."
+    )
+    excerpt: Excerpt | None = Field(
+        None, description="What was said around the first place; of the first 3 messages alone."
     )
 
 
@@ -135,8 +148,13 @@ class Transcript(Session):
 
 def session(row: SessionRow, hits: list[search.Hit] | None = None) -> Session:
     """Return the session as a list shows it; `hits` are those of a search."""
-    found = None if hits is None else [Hit(message_id=h.message_id, places=h.places) for h in hits]
+    found = None if hits is None else [_hit(hit) for hit in hits]
     return Session(**_session_fields(row), hits=found)
+
+
+def _hit(hit: search.Hit) -> Hit:
+    excerpt = hit.excerpt and Excerpt(text=hit.excerpt.text, places=hit.excerpt.places)
+    return Hit(message_id=hit.message_id, speaker_role=hit.role, places=hit.places, excerpt=excerpt)
 
 
 def transcript(

@@ -87,11 +87,15 @@ async def list_sessions(
     shown = paging.cut(request, response, wanted, rows, places)
     if wanted.text is None:
         return [messages.session(row) for row in shown]
-    return await _with_hits(db, shown, wanted.text)
+    return await _with_hits(db, reader, shown, wanted.text)
 
 
-async def _with_hits(db: Connection, rows: list[SessionRow], text: str) -> list[messages.Session]:
+async def _with_hits(
+    db: Connection, reader: Key, rows: list[SessionRow], text: str
+) -> list[messages.Session]:
+    """Return the sessions with what was said where the words are, and note that it was read."""
     found = await search.hits(db, [row.id for row in rows], text)
+    await reads.note(db, list(found), reader, "excerpts", _request_id())
     return [messages.session(row, found.get(row.id, [])) for row in rows]
 
 
@@ -150,6 +154,9 @@ async def _read(db: Connection, reader: Key, session_id: UUID, what: str) -> Tra
     row, turns = await transcripts.whole(db, session_id, viewer_of(reader))
     if row is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-    request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-    await reads.note(db, session_id, reader, what, request_id)
+    await reads.note(db, [session_id], reader, what, _request_id())
     return messages.transcript(row, turns, await ratings.of(db, session_id))
+
+
+def _request_id() -> str:
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from serving import Api, add_session, add_turns
 
-from persistence import search
+from persistence import excerpts, search
 
 LIST = "/api/admin/transcripts"
 
@@ -75,7 +75,41 @@ async def test_hits_are_marked_by_where_they_stand_and_never_by_markup(
 async def test_a_hit_in_an_imported_session_names_its_line(api: Api, admin: str) -> None:
     session = await add_session(api.db, legacy_transcript="ai: Yes?\nclient: a heron")
     ((hit,),) = (await found(api, admin, "heron")).values()
-    assert hit == {"messageId": f"legacy-{session}-2", "places": [[2, 7]]}
+    assert hit == {
+        "messageId": f"legacy-{session}-2",
+        "speakerRole": "client",
+        "places": [[2, 7]],
+        "excerpt": {"text": "a heron", "places": [[2, 7]]},
+    }
+
+
+async def test_a_list_shows_what_was_said_around_the_first_words_and_notes_who_read_it(
+    api: Api, admin: str
+) -> None:
+    """Of three messages a session; where it is cut, it says so, and its marks stand in it."""
+    long = "🐦 " * 40 + "then a heron stood there, one heron " + "and waited " * 40
+    session = await said(api, long, *["A heron."] * 3)
+    (hits,) = (await found(api, admin, "heron")).values()
+    excerpt = hits[0]["excerpt"]
+    units = excerpt["text"].encode("utf-16-le")
+    assert {units[2 * a : 2 * b] for a, b in excerpt["places"]} == {"heron".encode("utf-16-le")}
+    assert len(excerpt["places"]) == 2
+    assert excerpt["text"].startswith("…🐦")
+    assert excerpt["text"].endswith("and waited…")
+    assert len(excerpt["text"]) <= excerpts.LENGTH + 2 * len(excerpts.CUT)
+    assert [("excerpt" in hit) for hit in hits] == [True, True, True, False]
+    noted = await api.db.execute("SELECT session_id, what FROM transcript_reads")
+    assert await noted.fetchall() == [(session, "excerpts")]
+
+
+def test_an_excerpt_is_cut_between_words_where_there_are_any() -> None:
+    assert excerpts.excerpt("a heron", ["stork"]) is None
+    assert excerpts.excerpt("a heron", ["heron"]) == excerpts.Excerpt("a heron", [(2, 7)])
+    endless = excerpts.excerpt("x" * 300 + "線 heron" + "y" * 300, ["線"])
+    assert endless is None
+    whole = excerpts.excerpt("z" * 300 + " heron " + "y" * 300, ["heron"])
+    assert whole is not None
+    assert [whole.text[a:b] for a, b in whole.places] == ["heron"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +142,7 @@ async def test_a_session_of_more_words_than_postgres_takes_at_once_spoils_no_sea
 
 
 def test_a_word_that_is_said_all_the_time_is_marked_a_hundred_times() -> None:
-    assert search.places("🐦 a " * 500, ["a"]) == [(3 + 5 * n, 4 + 5 * n) for n in range(100)]
+    assert excerpts.places("🐦 a " * 500, ["a"]) == [(3 + 5 * n, 4 + 5 * n) for n in range(100)]
 
 
 async def test_words_of_many_sessions_are_found_as_those_of_few(
