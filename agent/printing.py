@@ -32,3 +32,8 @@ def age(span: timedelta) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return `1 session`, `2,000 sessions`: for a `thing` whose plural takes an s."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

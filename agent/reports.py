@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.api.shapes import iso
-from agent.printing import age, plain, print_json
+from agent.printing import age, counted, plain, print_json
 from persistence.deadletters import DeadLetter, Retried
 from persistence.verdicts import ADVICE, Finding, Standing, Verdict
 
@@ -79,10 +79,20 @@ class Audit:
         self._standings: Counter[Standing] = Counter()
         self.findings = 0
 
-    async def follow(self, verdicts: AsyncIterator[Verdict], sessions: int) -> None:
-        """Take `verdicts` in; `sessions` is how many are expected."""
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Print what the block takes in: well-formed and marked as such even if the block fails."""
         if self._as_json:
             sys.stdout.write('{"findings": [')
+        try:
+            yield
+        except BaseException:
+            self._finish(complete=False)
+            raise
+        self._finish(complete=True)
+
+    async def follow(self, verdicts: AsyncIterator[Verdict], sessions: int) -> None:
+        """Take `verdicts` in; `sessions` is how many are expected."""
         with _progress(sessions) as (advance, say):
             async for verdict in verdicts:
                 self._standings[verdict.standing] += 1
@@ -95,17 +105,19 @@ class Audit:
         for finding in findings:
             self._show(finding, Console(soft_wrap=True).print)
 
-    def finish(self) -> None:
-        """Print what was seen."""
+    def _finish(self, *, complete: bool) -> None:
         sessions = self._standings.total()
         seen = {standing.value: self._standings[standing] for standing in Standing}
         if self._as_json:
-            rest = json.dumps({"sessions": sessions, "standings": seen})
+            rest = json.dumps({"complete": complete, "sessions": sessions, "standings": seen})
             sys.stdout.write(f"], {rest[1:]}\n")
             return
         counts = ", ".join(f"{count} {name}" for name, count in seen.items() if count)
-        summary = f"{sessions} sessions{': ' if counts else ''}{counts}"
-        Console(soft_wrap=True).print(Text(summary, style="red" if self.findings else "green"))
+        summary = f"{counted(sessions, 'session')}{': ' if counts else ''}{counts}"
+        if not complete:
+            summary += " so far: the rest was not seen"
+        well = complete and not self.findings
+        Console(soft_wrap=True).print(Text(summary, style="green" if well else "red"))
 
     def _show(self, finding: Finding, say: Callable[[Text], None]) -> None:
         self.findings += 1

@@ -80,9 +80,9 @@ def audit(
 async def _audit(db: AsyncConnection[Any], since: datetime | None, report: Audit) -> None:
     from persistence import audit
 
-    await report.follow(audit.verdicts(db, since), await audit.count(db, since))
-    report.add(await audit.letters_of_none(db))
-    report.finish()
+    with report.written():
+        await report.follow(audit.verdicts(db, since), await audit.count(db, since))
+        report.add(await audit.letters_of_none(db))
 
 
 def doctor(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from agent.doctor.check import Area, Check, bad, note, ok
+from agent.printing import counted
 from persistence.diagnosis import Count, Jobs, Role, Server, Sessions, Skew, Workers
 from persistence.journal.inspection import Inspection
 
@@ -146,9 +147,9 @@ def _place(seen: Inspection) -> Check:
         return bad(Area.JOURNALS, "directory", "cannot be written", advice)
     if seen.unreadable:
         advice = "workers of one directory run as one user"
-        found = f"{seen.unreadable} folders belong to another user"
+        found = f"{counted(seen.unreadable, 'folder')} of another user"
         return bad(Area.JOURNALS, "directory", found, advice)
-    return ok(Area.JOURNALS, "directory", f"writable, {seen.held} workers have a folder")
+    return ok(Area.JOURNALS, "directory", f"writable, {counted(seen.held, 'worker folder')}")
 
 
 def _modes(seen: Inspection) -> Check:

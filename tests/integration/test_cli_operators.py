@@ -37,9 +37,10 @@ def test_an_audit_of_whole_records_is_green(
 ) -> None:
     assert "0 sessions" in coach("audit")
     told(database_url, tmp_path)
-    assert "1 sessions: 1 proven" in coach("audit")
+    assert "1 session: 1 proven" in coach("audit")
     assert json.loads(coach("audit", "--json")) == {
         "findings": [],
+        "complete": True,
         "sessions": 1,
         "standings": {
             name: int(name == "proven")

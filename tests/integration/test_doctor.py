@@ -123,7 +123,7 @@ def test_what_a_dead_worker_left_is_counted_and_what_a_live_one_has_is_not(
     lock.close()
     assert found["journals: left behind"]["found"] == "1 folders with 5 events"
     assert found["journals: damage"]["found"] == "4 bytes are no event"
-    assert found["journals: directory"]["found"] == "writable, 1 workers have a folder"
+    assert found["journals: directory"]["found"] == "writable, 1 worker folder"
     assert "journals: modes" not in found
     held.chmod(0o755)
     next(left.glob("*.journal")).chmod(0o644)
