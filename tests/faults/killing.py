@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
 import pytest
@@ -75,6 +76,7 @@ class Scene:
     killed_at: float | None = None
     """By the clock of the provider's log."""
     _captions: dict[str, str] = field(default_factory=dict)
+    _session: UUID | None = None
     _left: bool = False
 
     def log(self) -> list[dict[str, Any]]:
@@ -99,9 +101,16 @@ class Scene:
         await eventually(sent)
 
     async def row(self) -> Row:
-        """Wait until the session has its row; after a kill another agent may begin a second one."""
-        first = "SELECT * FROM sessions WHERE room_name = %s ORDER BY started_at LIMIT 1"
-        return (await eventually(lambda: self.deployment.query(first, self.room)))[0]
+        """Wait until the session has its row; after a kill another agent may begin a second one.
+
+        The first that is seen is the one: when others began, is by clocks that may be wrong.
+        """
+        first = "SELECT * FROM sessions WHERE room_name = %s AND id = coalesce(%s, id)"
+        seen = f"{first} ORDER BY started_at LIMIT 1"
+        query = self.deployment.query
+        row: Row = (await eventually(lambda: query(seen, self.room, self._session)))[0]
+        self._session = row["id"]
+        return row
 
     async def turns(self, count: int) -> None:
         """Wait until so many turns are stored."""
