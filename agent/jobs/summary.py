@@ -19,11 +19,11 @@ from agent.jobs.llm import LlmAnswerError
 from agent.jobs.tools import Tools
 from persistence import analyses
 from persistence.analyses import Run, Transcript, TranscriptTurn
-from persistence.events import clean_text
+from persistence.events import Role, clean_text
 
 KIND = "summary"
 MIN_TURNS = 5
-"""A shorter session gets no summary."""
+"""A shorter session gets no summary, nor does one in which only the AI spoke."""
 MAX_STATEMENTS = 12
 MAX_STATEMENT_CHARACTERS = 500
 
@@ -100,6 +100,8 @@ async def _due(tools: Tools, session: UUID) -> Transcript | None:
             reason = "active"
         elif len(transcript.turns) < MIN_TURNS:
             reason = "short"
+        elif all(turn.role == Role.AI for turn in transcript.turns):
+            reason = "nobody_spoke"  # what the AI says to itself is nothing to report
         elif await analyses.has_run(db, session, KIND, transcript.sha256):
             reason = "done"
         else:

@@ -220,12 +220,13 @@ async def test_four_turns_defer_nothing(jobs: Jobs) -> None:
     "change",
     [
         "DELETE FROM turns WHERE seq = 1",
+        "UPDATE turns SET role = 'ai', speaker_identity = NULL",
         "UPDATE sessions SET status = 'active', ended_at = NULL",
         "DELETE FROM sessions",
     ],
-    ids=["short", "live again", "erased"],
+    ids=["short", "only the AI spoke", "live again", "erased"],
 )
-async def test_a_session_that_is_short_live_or_erased_when_its_job_runs_gets_no_summary(
+async def test_a_session_that_tells_nothing_or_is_live_or_erased_by_then_gets_no_summary(
     jobs: Jobs, scripted: ScriptedLlm, change: str
 ) -> None:
     await jobs.defer(await jobs.session(SAID))

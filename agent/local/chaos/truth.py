@@ -47,7 +47,9 @@ SELECT s.id::text, s.room_name AS room, s.status, s.end_reason,
     extract(epoch FROM s.started_at)::float8 AS started,
     extract(epoch FROM s.ended_at)::float8 AS ended, s.duration_seconds::float8 AS duration,
     s.completeness, s.turn_count, s.reclaimed_at IS NOT NULL AS reclaimed,
-    (SELECT count(*) FROM turns t WHERE t.session_id = s.id)::int AS turns,
+    -- nothing follows those of a session in which only the AI spoke
+    (SELECT CASE WHEN bool_or(t.role <> 'ai') THEN count(*) ELSE 0 END
+        FROM turns t WHERE t.session_id = s.id)::int AS turns,
     (SELECT count(*) FROM analysis_runs a WHERE a.session_id = s.id AND a.kind = 'summary'
         AND a.transcript_sha256 = s.transcript_sha256)::int AS runs,
     (SELECT count(*) FROM chaos_summaries c WHERE c.session_id = s.id)::int
