@@ -15,10 +15,11 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import aiohttp
 import structlog
 from livekit import api
 from livekit.protocol.agent import JobStatus
@@ -31,6 +32,7 @@ from livekit.protocol.room import (
 )
 
 from agent.settings import Settings, secret
+from agent.worker.livekit_clock import LiveKitClock
 from agent.worker.lost_agents import LostAgents
 from agent.worker.options import RESUMED
 from agent.worker.people import person_of
@@ -40,6 +42,13 @@ log = structlog.get_logger("coach.lone_clients")
 
 LONGEST_DOUBLINGS = 4
 """A room is called for again after 1, 2, 4, 8 and then always 16 times the first wait."""
+
+AWAY_DOUBLINGS = 2
+"""A LiveKit that does not answer is asked after 2, and then always after 4 times the usual pause:
+who waits in one that is back waits for this, too."""
+
+ANSWER_SECONDS = 10.0
+"""How long LiveKit may take to answer."""
 
 PEOPLE = frozenset(
     {
@@ -65,19 +74,22 @@ ROOMS_A_LOOK = 50
 class LoneClients:
     """Looks after the rooms of one LiveKit server, for one agent name.
 
-    `agents` are those of this worker: the rooms of those that run need no look.
+    `agents` are those of this worker: the rooms of those that run need no look. `now` is the time
+    by that server's clock, in seconds since 1970.
     """
 
     livekit: api.LiveKitAPI
     agent_name: str
     wait_seconds: float
     agents: LostAgents
+    now: Callable[[], float] = time.time
     agents_called: int = 0
     """How many were called by this worker."""
     _since: dict[str, float] = field(default_factory=dict)
     _calls: dict[str, int] = field(default_factory=dict)
     _at_once: dict[str, float] = field(default_factory=dict)
     _next: int = 0
+    _unanswered: int = 0
 
     async def run(self, registered: asyncio.Event) -> None:
         """Look until cancelled; a LiveKit server that does not answer is asked again later.
@@ -89,11 +101,18 @@ class LoneClients:
         await registered.wait()
         while True:
             # several workers must not all dispatch at the same instant
-            await asyncio.sleep(self.wait_seconds * random.uniform(0.2, 0.4))  # noqa: S311
+            pause = self.wait_seconds * random.uniform(0.2, 0.4)  # noqa: S311
+            await asyncio.sleep(pause * 2 ** min(self._unanswered, AWAY_DOUBLINGS))
             try:
                 await self.look()
             except (TimeoutError, api.TwirpError, OSError) as error:
-                log.warning("rooms_unknown", error=type(error).__name__)
+                if not self._unanswered:
+                    log.warning("rooms_unknown", error=type(error).__name__)
+                self._unanswered += 1
+            else:
+                if self._unanswered:
+                    log.info("rooms_known_again", unanswered=self._unanswered)
+                self._unanswered = 0
 
     async def look(self) -> None:
         """Look into the rooms once, and call an agent where a client has waited long enough."""
@@ -108,7 +127,7 @@ class LoneClients:
         self._calls = {name: self._calls.get(name, 0) for name in waiting}
         for name, dispatches in waiting.items():
             waited, calls = now - self._since[name], self._calls[name]
-            gone = not calls and broke_off(dispatches, self.wait_seconds)
+            gone = not calls and broke_off(dispatches, self.now() - self.wait_seconds)
             # an overloaded worker is not helped by more calls for the same room
             long_enough = waited >= self.wait_seconds * 2 ** min(calls, LONGEST_DOUBLINGS)
             if long_enough or (gone and self._may_be_called_at_once(name)):
@@ -223,13 +242,12 @@ def why(dispatches: Collection[AgentDispatch]) -> str:
     return "the_worker_is_lost"
 
 
-def broke_off(dispatches: Collection[AgentDispatch], seconds: float) -> bool:
+def broke_off(dispatches: Collection[AgentDispatch], arrived: float) -> bool:
     """Return whether there must have been an agent, and did not leave in order.
 
-    One that was sent into the room less than `seconds` ago may be on its way.
+    One that was sent into the room after `arrived` (seconds since 1970) may be on its way.
     """
     states = [job.state for dispatch in dispatches for job in dispatch.state.jobs]
-    arrived = time.time() - seconds
     return any(
         state.status == JobStatus.JS_FAILED
         or (state.status == JobStatus.JS_RUNNING and 0 < state.started_at / 1e9 < arrived)
@@ -254,12 +272,16 @@ def resuming(metadata: str, *, resumed: bool) -> str:
 
 
 @asynccontextmanager
-async def livekit_api(settings: Settings) -> AsyncIterator[api.LiveKitAPI]:
-    """Return LiveKit's API client for the block's time."""
-    livekit = api.LiveKitAPI(
-        settings.livekit_url, settings.livekit_api_key, secret(settings.livekit_api_secret)
-    )
-    try:
-        yield livekit
-    finally:
-        await livekit.aclose()
+async def livekit_api(
+    settings: Settings, clock: LiveKitClock | None = None
+) -> AsyncIterator[api.LiveKitAPI]:
+    """Return LiveKit's API client for the block's time; what it hears sets `clock`."""
+    traces = [clock.traced()] if clock else []
+    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout, trace_configs=traces) as http:
+        yield api.LiveKitAPI(
+            settings.livekit_url,
+            settings.livekit_api_key,
+            secret(settings.livekit_api_secret),
+            session=http,
+        )

@@ -12,6 +12,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
+import structlog
 from journaling import ROOMY, started
 from livekit import api, rtc
 from livekit.protocol.agent import Job, JobState, JobStatus
@@ -271,6 +272,44 @@ async def test_only_a_client_who_has_had_an_agent_gets_the_next_at_once(
     await lone_clients.look()
     assert lone_clients.agents_called == called
     assert server.wanted == ['{"resumed": true}'] * called
+
+
+@pytest.mark.parametrize(("began", "called"), [(-1, 0), (-10, 1)])
+async def test_when_an_agent_was_sent_is_by_livekits_clock(
+    server: Server, began: float, called: int
+) -> None:
+    """This machine's clock may be an hour off: an agent is on its way for 5 s all the same."""
+    livekits = time.time() + 3600
+    server.ran(JobStatus.JS_RUNNING, since=round((livekits + began) * 1e9))
+    agents = LostAgents(dict)
+    lone_clients = LoneClients(cast("Any", server), "coach", 5, agents, lambda: livekits)
+    await lone_clients.look()
+    assert lone_clients.agents_called == called
+
+
+async def test_a_livekit_that_is_away_is_told_of_once_and_so_is_its_return(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it is asked less often."""
+    pauses: list[float] = []
+    monkeypatch.setattr(lone.random, "uniform", lambda *_: 1.0)
+
+    async def asked_after(seconds: float) -> None:
+        pauses.append(seconds)
+        monkeypatch.setattr(server, "list_rooms", listed if 5 < len(pauses) < 8 else _fails)
+        if len(pauses) == 10:
+            raise asyncio.CancelledError
+
+    listed, registered = server.list_rooms, asyncio.Event()
+    registered.set()
+    monkeypatch.setattr(lone.asyncio, "sleep", asked_after)
+    lone_clients = LoneClients(cast("Any", server), "coach", 1, LostAgents(dict))
+    with structlog.testing.capture_logs() as logged, pytest.raises(asyncio.CancelledError):
+        await lone_clients.run(registered)
+    assert [entry["event"] for entry in logged] == [
+        "rooms_unknown", "rooms_known_again", "rooms_unknown"
+    ]  # fmt: skip
+    assert pauses == [1, 2, 4, 4, 4, 4, 1, 1, 2, 4]
 
 
 def test_who_takes_a_folder_over_knows_whose_jobs_have_just_died(tmp_path: Path) -> None:
