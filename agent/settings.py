@@ -7,6 +7,7 @@ missing or malformed for the command at hand is said in one message (`SettingsEr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -66,6 +67,9 @@ FALLBACK_PROVIDERS: Mapping[str, tuple[str, ...]] = {
 DEEPGRAM_BASE_URL = "https://api.deepgram.com/v1/listen"
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 MAX_PORT = 65535
+GOODBYE_SECONDS = 120
+"""How long a session may go on past its greatest length, until its goodbye is said."""
+
 RENEWALS_A_LEASE = 3
 """At least: a lease outlives a renewal that fails, and the one after it."""
 
@@ -154,8 +158,9 @@ class Settings(BaseSettings):
     """The worker's health port; 0 picks a free one."""
     metrics_port: int = Field(default=0, ge=0, le=MAX_PORT)
     """Where the worker serves `/metrics`, on the same host; 0 picks a free one, and logs it."""
-    drain_seconds: int = Field(default=3600, ge=0)
-    """How long a stopping worker lets its sessions go on; 0 ends them at once."""
+    drain_seconds: int | None = Field(default=None, ge=0)
+    """How long a stopping worker lets its sessions go on; 0 ends them at once, and unset is as long
+    as the longest may last. What goes on after that is cut off."""
     ship_seconds: float = Field(default=30.0, ge=0)
     """How long a stopping worker waits for Postgres to have everything."""
     run_jobs: bool = True
@@ -177,6 +182,12 @@ class Settings(BaseSettings):
     # what it says
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["console", "json"] = "json"
+
+    @property
+    def longest_drain_seconds(self) -> int:
+        """How long a stopping worker lets its sessions go on, in whole seconds."""
+        longest = math.ceil(self.max_session_minutes * 60) + GOODBYE_SECONDS
+        return longest if self.drain_seconds is None else self.drain_seconds
 
     @field_validator("prompt")
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
 import threading
 from dataclasses import dataclass
@@ -157,7 +156,7 @@ class CoachJob:
         absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
         maximum = self.settings.max_session_minutes * 60
         warning = warning_seconds(maximum, self.settings.session_warning_minutes * 60)
-        limit = Limit(voice, ending, absence, scribe, options, maximum, warning)
+        limit = Limit(voice, ending, absence, in_flight, scribe, options, maximum, warning)
         session = CoachSession(
             session_id,
             arrival.person,
@@ -235,6 +234,6 @@ async def _typed(voice: AgentSession[None], event: room_io.TextInputEvent) -> No
     recorder = session.scribe.recorder
     utterance = Utterance(item_id="", text=event.text, typed=True)
     session.scribe.write(lambda now: recorder.segment(now, utterance, recorder.client))
-    with contextlib.suppress(RuntimeError):  # what may not be interrupted: the answer comes after
+    if not session.limit.telling:  # that is heard to its end, and the answer comes after
         await voice.interrupt()
     voice.generate_reply(user_input=event.text)

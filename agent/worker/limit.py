@@ -3,12 +3,17 @@
 All of it goes by the event loop's clock, which is the monotonic one. Words are the same each time,
 so that no model has to find them; in a language that they are not written in, and with a Realtime
 model, which has no other voice, the model is asked to say them.
+
+The words are said to their end, whatever the client says meanwhile. To speech that may not be
+interrupted the framework drops every answer; so this is speech that so many words would interrupt
+as nobody says. Then what the client says stays the client's turn, and is answered after the words.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,6 +24,7 @@ import prompts
 from agent.settings import Pipeline
 from agent.worker.absence import Absence
 from agent.worker.ending import Ending
+from agent.worker.listening import SpeechInFlight
 from agent.worker.options import SessionOptions
 from agent.worker.scribe import Scribe
 from persistence.events import EndReason
@@ -33,6 +39,9 @@ SPEECH_SECONDS = 20.0
 
 LAST_WORD_SECONDS = 3.0
 """How long a client may still be speaking after the goodbye."""
+
+NEVER_SAID = 1_000_000
+"""More words than anybody says at a time."""
 
 LARGEST_SHARE = 0.25
 """How much of a session the time after the warning is at most."""
@@ -53,12 +62,15 @@ class Limit:
     voice: AgentSession[None]
     ending: Ending
     absence: Absence
+    in_flight: SpeechInFlight
     scribe: Scribe
     options: SessionOptions
     maximum: float
     warning: float
     """How long before the end the client is told; 0: not at all."""
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    telling: bool = False
+    """Whether the client is being told; that is to be heard to its end."""
 
     async def keep(self) -> None:
         """Tell the client when the time is nearly up, and end the session when it is."""
@@ -66,6 +78,7 @@ class Limit:
             await self._until(self.maximum - self.warning)
             self.scribe.write(lambda now: self.scribe.recorder.marker(now, "time_warning"))
             await self._say("time_warning")
+            self._answer()
         await self._until(self.maximum)
         await self._say("time_up")
         await self._client_silent(LAST_WORD_SECONDS)
@@ -76,26 +89,45 @@ class Limit:
         await asyncio.sleep(self.began + age - asyncio.get_running_loop().time())
 
     async def _say(self, name: str) -> None:
-        """Say `prompts/spoken/<name>` once the client is silent; nothing keeps the end waiting."""
+        """Say `prompts/spoken/<name>` once nobody speaks; nothing keeps the end waiting."""
         if self.absence.away:
-            return
-        await self._client_silent(UTTERANCE_SECONDS)
-        try:
-            speech = self._speech(prompts.spoken(name).text)
-        except RuntimeError:  # the voice is closing: the session ends anyhow
-            log.warning("time_unspoken", kind=name)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SPEECH_SECONDS):
-                await speech.wait_for_playout()
+                if (reply := self.voice.current_speech) is not None:
+                    await reply.wait_for_playout()
+        await self._client_silent(UTTERANCE_SECONDS)
+        with contextlib.suppress(TimeoutError), self._undisturbed():
+            async with asyncio.timeout(SPEECH_SECONDS):
+                try:
+                    await self._speech(prompts.spoken(name).text).wait_for_playout()
+                except RuntimeError:  # the voice is closing: the session ends anyhow
+                    log.warning("time_unspoken", kind=name)
+
+    @contextlib.contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Have nothing that the client says in the block cut short what is being said."""
+        interruption = self.voice.options.interruption
+        usual = interruption.copy()
+        interruption.update({"min_words": NEVER_SAID, "resume_false_interruption": False})
+        self.telling = True
+        try:
+            yield
+        finally:
+            self.telling = False
+            interruption.update(usual)
+
+    def _answer(self) -> None:
+        """Answer what the client has said into the words; who still speaks is answered anyhow."""
+        if self.in_flight.unanswered:
+            with contextlib.suppress(RuntimeError):  # a voice that is closing
+                self.voice.commit_user_turn(transcript_timeout=0, stt_flush_duration=0)
 
     def _speech(self, words: str) -> SpeechHandle:
-        if self.options.pipeline is Pipeline.REALTIME:
+        foreign = self.options.language.split("-")[0].lower() != _LANGUAGE
+        if foreign or self.options.pipeline is Pipeline.REALTIME:
             return self.voice.generate_reply(instructions=_request(words))
-        if self.options.language.split("-")[0].lower() != _LANGUAGE:
-            instructions = _request(words)
-            return self.voice.generate_reply(instructions=instructions, allow_interruptions=False)
-        return self.voice.say(words, allow_interruptions=False)
+        return self.voice.say(words)
 
     async def _client_silent(self, within: float) -> None:
         """Wait for the end of what the client is saying, `within` seconds at most."""

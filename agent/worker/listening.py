@@ -94,6 +94,7 @@ class SpeechInFlight:
     def __init__(self, scribe: Scribe) -> None:
         self._scribe = scribe
         self._interim = False
+        self._final = False
         self._uncommitted = False
         self._speaking = False
         self._realtime = False
@@ -106,13 +107,15 @@ class SpeechInFlight:
 
         @voice.on("user_input_transcribed")
         def _transcribed(event: UserInputTranscribedEvent) -> None:
-            self._interim = not event.is_final and bool(event.transcript.strip())
+            words = bool(event.transcript.strip())
+            self._interim = words and not event.is_final
+            self._final = self._final or (words and event.is_final)
 
         @voice.on("conversation_item_added")
         def _item_added(event: ConversationItemAddedEvent) -> None:
             item = event.item
             if item.type == "message" and item.role == "user" and not _is_typed(item):
-                self._uncommitted = self._speaking
+                self._uncommitted, self._final = self._speaking, False
 
         @voice.on("user_state_changed")
         def _state_changed(event: UserStateChangedEvent) -> None:
@@ -149,6 +152,11 @@ class SpeechInFlight:
         A final text is not enough: there may have been a word after it.
         """
         return self._speaking or self._interim or self._uncommitted or bool(self._owed)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the client has said something to its end, and it is in no turn yet."""
+        return self._final and not (self._speaking or self._interim)
 
     async def paid(self, within: float) -> None:
         """Wait until a Realtime provider owes no transcript, `within` seconds at most."""

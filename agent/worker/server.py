@@ -21,6 +21,7 @@ from agent.settings import Settings, secret
 from agent.worker.background import running
 from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
+from agent.worker.livekit_clock import LiveKitClock
 from agent.worker.lone_clients import LoneClients, livekit_api
 from agent.worker.lost_agents import LostAgents, left_by_dead_jobs
 from agent.worker.metrics import Metrics
@@ -56,14 +57,16 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     async with Estate.claimed(settings) as estate:
         await stop.before(estate.recover())
         server = agent_server(settings, JobEntry(settings, estate.folder.path))
-        async with livekit_api(settings) as livekit:
-            agents = LostAgents(lambda: agents_of(server), left_by_dead_jobs(estate.folder.path))
+        registered, clock = asyncio.Event(), LiveKitClock()
+        server.on("worker_registered", lambda *_: registered.set())
+        agents = LostAgents(
+            lambda: agents_of(server, registered), left_by_dead_jobs(estate.folder.path)
+        )
+        async with livekit_api(settings, clock) as livekit:
             lone_clients = LoneClients(
-                livekit, settings.agent_name, settings.lone_client_seconds, agents
+                livekit, settings.agent_name, settings.lone_client_seconds, agents, clock.now
             )
             metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
-            registered = asyncio.Event()
-            server.on("worker_registered", lambda *_: registered.set())
             beside = {
                 "lone_clients": lambda: lone_clients.run(registered),
                 "metrics": metrics.run,
@@ -89,7 +92,7 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
         host=settings.worker_host,
         port=settings.worker_port,
         max_retry=sys.maxsize,  # a worker that gave up would take its running sessions with it
-        drain_timeout=settings.drain_seconds,
+        drain_timeout=settings.longest_drain_seconds,
         load_threshold=math.inf if unlimited else settings.load_threshold,
         load_fnc=(lambda: 0.0) if unlimited else None,
         setup_fnc=job.set_up,
@@ -103,8 +106,13 @@ def agent_server(settings: Settings, job: JobEntry | CoachJob) -> AgentServer:
     return server
 
 
-def agents_of(server: AgentServer) -> dict[str, str]:
-    """Return the agents of the jobs that run, by identity, each with its room."""
+def agents_of(server: AgentServer, registered: asyncio.Event) -> dict[str, str]:
+    """Return the agents of the jobs that run, by identity, each with its room.
+
+    None has one before `server` was `registered`, and until it runs it cannot be asked.
+    """
+    if not registered.is_set():
+        return {}
     return {job.accept_arguments.identity: job.job.room.name for job in server.active_jobs}
 
 
@@ -118,7 +126,7 @@ async def _serve(settings: Settings, server: AgentServer, stop: Stop, *, devmode
     try:
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not serving.done():
-            if settings.drain_seconds and not devmode:
+            if settings.longest_drain_seconds and not devmode:
                 await _drain(server, stop)
             await server.aclose()
         await serving

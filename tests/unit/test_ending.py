@@ -226,6 +226,21 @@ async def test_a_close_is_quick_only_once_all_that_was_said_is_in_a_turn(session
     assert voice.options.session_close_transcript_timeout == SETTLED_SECONDS
 
 
+async def test_words_are_unanswered_from_their_end_until_they_are_a_turn(session: Session) -> None:
+    voice, seen = session.voice, []
+    for step in (
+        lambda: voice.state("speaking"),
+        lambda: voice.transcribe("I sleep", final=True),
+        lambda: voice.transcribe("badly", final=False),
+        lambda: voice.state("listening"),
+        lambda: voice.transcribe("badly", final=True),
+        lambda: voice.commit("I sleep badly"),
+    ):
+        step()
+        seen.append(session.in_flight.unanswered)
+    assert seen == [False, False, False, False, True, False]
+
+
 async def test_a_close_waits_for_the_word_after_the_last_final_text(session: Session) -> None:
     voice = session.voice
     voice.state("speaking")

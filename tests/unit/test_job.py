@@ -64,15 +64,15 @@ def test_what_is_loaded_before_all_jobs_exists(name: str) -> None:
     assert importlib.util.find_spec(name) is not None
 
 
-@pytest.mark.parametrize("interruptible", [True, False])
+@pytest.mark.parametrize("telling", [True, False])
 async def test_a_typed_message_is_recorded_and_answered_whatever_is_being_said(
-    monkeypatch: pytest.MonkeyPatch, interruptible: bool
+    monkeypatch: pytest.MonkeyPatch, *, telling: bool
 ) -> None:
-    """A word about the time may not be interrupted; the answer comes after it."""
+    """A word about the time is heard to its end; the answer comes after it."""
+    interrupted: list[bool] = []
 
     async def interrupt() -> None:
-        if not interruptible:
-            raise RuntimeError("does not allow interruptions")
+        interrupted.append(True)
 
     answered: list[str] = []
     recorded: list[Event] = []
@@ -80,12 +80,15 @@ async def test_a_typed_message_is_recorded_and_answered_whatever_is_being_said(
         interrupt=interrupt, generate_reply=lambda *, user_input: answered.append(user_input)
     )
     log: Any = SimpleNamespace(append=recorded.append, trouble=None)
-    session = SimpleNamespace(scribe=Scribe(Recorder(CONSOLE.person, "en"), log))
+    session = SimpleNamespace(
+        scribe=Scribe(Recorder(CONSOLE.person, "en"), log), limit=SimpleNamespace(telling=telling)
+    )
     context = SimpleNamespace(proc=SimpleNamespace(userdata={jobs._SESSION: session}))
     monkeypatch.setattr(jobs, "get_job_context", lambda: context)
     await jobs._typed(voice, cast("Any", SimpleNamespace(text="are you there")))
     assert [e.text for e in recorded if isinstance(e, Segment)] == ["are you there"]
     assert answered == ["are you there"]
+    assert interrupted == [True] * (not telling)
 
 
 async def test_an_end_is_on_disk_whatever_of_the_session_does_not_close() -> None:

@@ -11,9 +11,10 @@ from livekit import rtc
 from livekit.agents import UserStateChangedEvent
 
 import prompts
-from agent.settings import Pipeline
+from agent.settings import Pipeline, Settings
 from agent.worker import limit as limits
-from agent.worker.limit import Limit, warning_seconds
+from agent.worker.ending import CLOSE_SECONDS
+from agent.worker.limit import NEVER_SAID, Limit, warning_seconds
 from agent.worker.options import SessionOptions
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder
@@ -21,6 +22,7 @@ from agent.worker.scribe import Scribe
 from persistence.events import EndReason, Event, Marker, Role
 
 WARNING = prompts.spoken("time_warning").text
+USUAL = {"min_words": 0, "mode": "vad", "resume_false_interruption": True}
 GOODBYE = prompts.spoken("time_up").text
 
 
@@ -30,26 +32,32 @@ class Voice(rtc.EventEmitter[str]):
     def __init__(self) -> None:
         super().__init__()
         self.user_state = "listening"
+        self.current_speech: Any = None
+        self.options = SimpleNamespace(interruption=dict(USUAL))
         self.said: list[str] = []
-        self.interruptible: list[bool] = []
+        self.words_that_interrupt: list[int] = []
         self.asked: list[str] = []
+        self.answered: list[int] = []
         self.spoke = asyncio.Event()
         self.stuck = self.closing = self.speaking_since_said = False
 
-    def say(self, words: str, *, allow_interruptions: bool = True) -> Any:
+    def say(self, words: str) -> Any:
         if self.closing:
             raise RuntimeError("closing")
         self.said.append(words)
-        self.interruptible.append(allow_interruptions)
+        self.words_that_interrupt.append(self.options.interruption["min_words"])
         if self.speaking_since_said:
             self.state("speaking")
         self.spoke.set()
         return SimpleNamespace(wait_for_playout=self._played)
 
-    def generate_reply(self, *, instructions: str, allow_interruptions: bool = True) -> Any:
+    def generate_reply(self, *, instructions: str) -> Any:
         self.asked.append(instructions)
-        self.interruptible.append(allow_interruptions)
+        self.words_that_interrupt.append(self.options.interruption["min_words"])
         return SimpleNamespace(wait_for_playout=self._played)
+
+    def commit_user_turn(self, **_: float) -> None:
+        self.answered.append(len(self.said))
 
     def state(self, new: str) -> None:
         event = UserStateChangedEvent.model_construct(old_state=self.user_state, new_state=new)
@@ -67,11 +75,13 @@ class Session:
         self.ends: list[EndReason] = []
         self.voice = Voice()
         self.absence = SimpleNamespace(away=False)
+        self.in_flight = SimpleNamespace(unanswered=False)
         journal: Any = SimpleNamespace(append=self.events.append, trouble=None)
         self.limit = Limit(
             cast("Any", self.voice),
             cast("Any", SimpleNamespace(end=self.ends.append)),
             cast("Any", self.absence),
+            cast("Any", self.in_flight),
             Scribe(Recorder(Person(Role.CLIENT, "client-7", "7"), "en"), journal),
             SessionOptions(**{
                 "pipeline": Pipeline.STT_LLM_TTS, "language": "en", "prompt": "coach", **options
@@ -122,10 +132,36 @@ async def test_what_a_client_says_to_the_goodbye_is_heard_to_its_end() -> None:
     assert session.ends == [EndReason.MAX_DURATION]
 
 
-async def test_a_word_about_the_time_is_not_cut_off_by_a_cough() -> None:
+async def test_a_word_about_the_time_is_cut_off_by_nothing_and_the_next_reply_as_ever() -> None:
     session = Session(0.02, 0.01)
     await session.kept()
-    assert session.voice.interruptible == [False, False]
+    assert session.voice.words_that_interrupt == [NEVER_SAID, NEVER_SAID]
+    assert session.voice.options.interruption == USUAL
+
+
+async def test_what_the_client_said_into_the_warning_is_answered_after_it() -> None:
+    session = Session(0.02, 0.01)
+    session.in_flight.unanswered = True
+    await session.kept()
+    assert session.voice.answered == [1]
+
+
+async def test_a_client_who_was_silent_or_still_speaks_needs_no_answer() -> None:
+    session = Session(0.02, 0.01)
+    await session.kept()
+    assert session.voice.answered == []
+
+
+async def test_a_reply_that_goes_on_is_heard_first_and_may_be_interrupted() -> None:
+    session = Session(0.01, 0)
+    over = asyncio.Event()
+    session.voice.current_speech = SimpleNamespace(wait_for_playout=over.wait)
+    keeping = asyncio.create_task(session.limit.keep())
+    await asyncio.sleep(0.05)
+    assert (session.voice.said, session.limit.telling) == ([], False)
+    over.set()
+    await asyncio.wait_for(keeping, 5)
+    assert session.voice.said == [GOODBYE]
 
 
 async def test_a_client_who_speaks_on_and_on_is_not_waited_for_without_an_end(
@@ -165,21 +201,15 @@ async def test_nothing_is_said_to_a_client_who_is_not_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "interruptible"),
-    [
-        ({"pipeline": Pipeline.REALTIME}, True),  # it cannot be kept from stopping
-        ({"language": "de"}, False),
-        ({"language": "multi"}, False),
-    ],
+    "options", [{"pipeline": Pipeline.REALTIME}, {"language": "de"}, {"language": "multi"}]
 )
 async def test_where_the_words_cannot_be_read_out_the_model_is_asked_to_say_them(
-    options: dict[str, Any], interruptible: bool
+    options: dict[str, Any],
 ) -> None:
     session = Session(0.01, 0, **options)
     await session.kept()
     assert session.voice.said == []
     assert session.voice.asked[0].endswith(GOODBYE)
-    assert session.voice.interruptible == [interruptible]
 
 
 @pytest.mark.parametrize(
@@ -189,3 +219,12 @@ def test_a_short_session_has_a_short_warning(
     maximum: float, wanted: float, expected: float
 ) -> None:
     assert warning_seconds(maximum, wanted) == expected
+
+
+@pytest.mark.parametrize("minutes", [120, 0.5])
+def test_a_worker_that_stops_lets_the_longest_session_say_goodbye(minutes: float) -> None:
+    """Unless it is told to stop sooner."""
+    words = 2 * limits.SPEECH_SECONDS + limits.UTTERANCE_SECONDS + limits.LAST_WORD_SECONDS
+    settings = Settings(max_session_minutes=minutes)
+    assert settings.longest_drain_seconds > minutes * 60 + words + CLOSE_SECONDS
+    assert Settings(drain_seconds=0).longest_drain_seconds == 0
