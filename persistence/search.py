@@ -71,9 +71,11 @@ HOLDING = f"""
 """Whether they were in the session `s`. Without the `OFFSET`, which changes nothing, Postgres may
 read the words of all sessions to answer for a few."""
 
+HOLDING_ALL = f"WITH holding AS MATERIALIZED ({MATCHING})"
+"""Gathers all those sessions before they are looked at: as a rule too many to begin with."""
+
 FEW = 2000
-"""Up to so many sessions are named one by one; words that more have are looked for in each session
-as it is come to, which is soon a page full."""
+"""Up to so many sessions are named one by one."""
 
 _GATHER = f"""
 WITH due AS (

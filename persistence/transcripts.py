@@ -1,8 +1,8 @@
-"""Reading sessions with what was said in them, for the API and the terminal."""
+"""Reading one session with what was said in it, for the API and the terminal; see `listing`."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -10,27 +10,11 @@ from uuid import UUID
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from persistence import search, viewers
+from persistence import viewers
 from persistence.events import transcript_sha256
-from persistence.paging import Position
 from persistence.viewers import Viewer
 
 Connection = AsyncConnection[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """What a list is narrowed to; people by their user id or their identity."""
-
-    client: str | None = None
-    coach: str | None = None
-    status: str | None = None
-    completeness: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    """Not included."""
-    text: str | None = None
-    """Words that were all said in the session, in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +70,7 @@ class TurnRow:
     metrics: dict[str, Any]
 
 
-_SESSION = """
+SESSION = """
     SELECT s.id, s.status, s.room_name, s.appointment_id,
            u.id AS client_id, COALESCE(s.client_identity, u.identity) AS client_identity,
            u.display_name AS client_display_name, u.email AS client_email,
@@ -105,23 +89,7 @@ _SESSION = """
     CROSS JOIN LATERAL (
         SELECT count(*) AS turn_count FROM turns WHERE session_id = s.id) AS t
 """
-
-_CONDITIONS = {
-    "client": "(s.user_id = ANY(%(client_ids)s) OR s.client_identity = %(client)s)",
-    "coach": "s.coach_id = ANY(%(coach_ids)s)",
-    "status": "s.status = %(status)s",
-    "completeness": "s.completeness = %(completeness)s",
-    "since": "s.started_at >= %(since)s",
-    "until": "s.started_at < %(until)s",
-    "text": search.HOLDING,
-    "found": "s.id = ANY(%(found)s)",
-}
-_PAGE = """(
-    SELECT s.* FROM sessions s WHERE {conditions}
-    ORDER BY s.started_at DESC, s.id DESC LIMIT %(limit)s)
-"""
-"""What more is known of sessions is looked for of those of the page alone."""
-_AFTER = "(s.started_at, s.id) < (%(after_at)s, %(after_id)s)"
+"""Selects a `SessionRow` for each of `sessions`: a table, or a selection of whole rows of it."""
 
 _TURNS = """
     SELECT t.id, t.seq, t.item_id, t.role, t.speaker_identity, t.user_id, u.display_name,
@@ -132,44 +100,6 @@ _TURNS = """
 """
 """As they are read: by `started_at`, then `seq`."""
 
-_NAMED = "SELECT id FROM users WHERE id = %s OR identity = %s"
-
-
-async def page(
-    db: Connection,
-    filters: Filters,
-    *,
-    limit: int,
-    after: Position | None = None,
-    viewer: Viewer = viewers.EVERYTHING,
-) -> list[SessionRow]:
-    """Return at most `limit` sessions that `viewer` may read, newest first, from `after` on."""
-    values = {**asdict(filters), "limit": limit, **await viewers.parameters(db, viewer)}
-    for name in ("client", "coach"):
-        if values[name] is not None:
-            values[f"{name}_ids"] = await _named(db, values[name])
-    values["found"] = None if filters.text is None else await search.few(db, filters.text)
-    given = {name for name in _CONDITIONS if values[name] is not None}
-    if "found" in given:
-        given.remove("text")
-    conditions = [viewers.CONDITIONS[viewer.reach], *(_CONDITIONS[name] for name in sorted(given))]
-    if after is not None:
-        conditions.append(_AFTER)
-        values |= {"after_at": after.at, "after_id": after.id}
-    page_of = _PAGE.format(conditions=" AND ".join(conditions))
-    query = f"{_SESSION.format(sessions=page_of)} ORDER BY s.started_at DESC, s.id DESC"
-    async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return await (await cursor.execute(query, values)).fetchall()
-
-
-async def _named(db: Connection, name: str) -> list[UUID]:
-    """Return the ids of the users whom `name`, an id or an identity, means."""
-    try:
-        user_id = UUID(name)
-    except ValueError:
-        user_id = None
-    return [found for (found,) in await (await db.execute(_NAMED, (user_id, name))).fetchall()]
-
 
 async def whole(
     db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
@@ -178,7 +108,7 @@ async def whole(
 
     All is asked for at once: Postgres is waited for one time.
     """
-    query, values = await _one(db, session_id, viewer)
+    query, values = _one(session_id, viewer)
     async with (
         db.cursor(row_factory=class_row(SessionRow)) as found,
         db.cursor(row_factory=class_row(TurnRow)) as said,
@@ -195,16 +125,16 @@ async def session(
     db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
 ) -> SessionRow | None:
     """Return one session, None if there is none of that id that `viewer` may read."""
-    query, values = await _one(db, session_id, viewer)
+    query, values = _one(session_id, viewer)
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
         return await (await cursor.execute(query, values)).fetchone()
 
 
-async def _one(db: Connection, session_id: UUID, viewer: Viewer) -> tuple[str, dict[str, Any]]:
+def _one(session_id: UUID, viewer: Viewer) -> tuple[str, dict[str, Any]]:
     """Return the query for one session that `viewer` may read, and its parameters."""
-    values = {"id": session_id, **await viewers.parameters(db, viewer)}
+    values = {"id": session_id, **viewers.parameters(viewer)}
     where = f"s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}"
-    return f"{_SESSION.format(sessions='sessions')} WHERE {where}", values
+    return f"{SESSION.format(sessions='sessions')} WHERE {where}", values
 
 
 def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool:

@@ -31,11 +31,10 @@ class Viewer:
 EVERYTHING = Viewer(Reach.ALL)
 
 _CLIENTS = """
-    SELECT client_id FROM appointments WHERE coach_id = %(coach)s AND client_id IS NOT NULL
-    UNION
-    SELECT user_id FROM sessions WHERE coach_id = %(coach)s AND user_id IS NOT NULL
+    SELECT client_id FROM appointments WHERE coach_id = %(viewer)s AND client_id IS NOT NULL
+    UNION ALL
+    SELECT user_id FROM sessions WHERE coach_id = %(viewer)s AND user_id IS NOT NULL
 """
-
 _OTHERS_ROOM = """
     SELECT EXISTS (
         SELECT FROM appointments a
@@ -49,24 +48,37 @@ _OTHERS_ROOM = """
 
 CONDITIONS = {
     Reach.ALL: "true",
-    Reach.CLIENTS: "(s.coach_id = %(viewer)s OR s.user_id = ANY(%(viewer_clients)s))",
+    Reach.CLIENTS: """(s.coach_id = %(viewer)s
+        OR EXISTS (SELECT FROM appointments a
+                   WHERE a.client_id = s.user_id AND a.coach_id = %(viewer)s)
+        OR EXISTS (SELECT FROM sessions o
+                   WHERE o.user_id = s.user_id AND o.coach_id = %(viewer)s))""",
     Reach.OWN: """(s.user_id = %(viewer)s
                    OR (s.user_id IS NULL AND s.client_identity = %(viewer_identity)s))""",
 }
-"""By a viewer's reach: which sessions `s` they may read, over the parameters of `parameters`."""
+"""By a viewer's reach: which sessions `s` they may read, over the parameters of `parameters`; for
+one session, or a few."""
+
+CLIENTS = f"SELECT DISTINCT client_id AS id FROM ({_CLIENTS}) AS theirs"  # noqa: S608
+"""Selects whom a viewer coaches."""
+
+FEW = 1000
+"""Appointments and sessions of a coach whose clients are gone through one by one."""
+_SOME = f"SELECT count(*) FROM (SELECT FROM ({_CLIENTS}) AS theirs LIMIT %(most)s) AS counted"  # noqa: S608
 
 
-async def parameters(db: Connection, viewer: Viewer) -> dict[str, Any]:
-    """Return the parameters of the condition for `viewer`."""
-    match viewer.reach:
-        case Reach.ALL:
-            return {}
-        case Reach.OWN:
-            return {"viewer": viewer.user_id, "viewer_identity": viewer.identity}
-        case Reach.CLIENTS:
-            found = await db.execute(_CLIENTS, {"coach": viewer.user_id})
-            clients = [client for (client,) in await found.fetchall()]
-            return {"viewer": viewer.user_id, "viewer_clients": clients}
+async def reads_few(db: Connection, viewer: Viewer) -> bool:
+    """Return whether what `viewer` may read is little beside all that there is, as a rule."""
+    if viewer.reach is not Reach.CLIENTS:
+        return viewer.reach is Reach.OWN
+    found = await db.execute(_SOME, {**parameters(viewer), "most": FEW + 1})
+    row = await found.fetchone()
+    return row is not None and row[0] <= FEW
+
+
+def parameters(viewer: Viewer) -> dict[str, Any]:
+    """Return the parameters of the conditions for `viewer`."""
+    return {"viewer": viewer.user_id, "viewer_identity": viewer.identity}
 
 
 async def is_others_room(db: Connection, viewer: Viewer, room: str) -> bool:
@@ -75,6 +87,6 @@ async def is_others_room(db: Connection, viewer: Viewer, room: str) -> bool:
     A running session of which neither coach nor client is known is nobody's.
     """
     query = _OTHERS_ROOM.format(condition=CONDITIONS[viewer.reach])
-    values = {"room": room, "viewer": viewer.user_id, **await parameters(db, viewer)}
+    values = {"room": room, **parameters(viewer)}
     row = await (await db.execute(query, values)).fetchone()
     return bool(row and row[0])

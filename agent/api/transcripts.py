@@ -22,10 +22,11 @@ from agent.api.messages import Transcript
 from agent.api.paging import Paged
 from agent.api.resources import Connection
 from agent.api.shapes import Completeness, GivenTime, QueryText, SessionStatus
-from persistence import ratings, reads, search, transcripts
+from persistence import listing, ratings, reads, search, transcripts
 from persistence.keys import Key
+from persistence.listing import Filters
 from persistence.paging import Position
-from persistence.transcripts import Filters, SessionRow
+from persistence.transcripts import SessionRow
 from persistence.viewers import EVERYTHING, Reach, Viewer
 
 router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
@@ -76,7 +77,7 @@ async def list_sessions(
     request: Request, response: Response, db: Db, reader: Reader, wanted: Annotated[Wanted, Query()]
 ) -> list[messages.Session]:
     """List sessions, newest first; of a search, where in them the words were said."""
-    rows = await transcripts.page(
+    rows = await listing.page(
         db,
         wanted.filters,
         limit=wanted.one_more,

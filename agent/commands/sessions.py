@@ -24,11 +24,11 @@ def list_sessions(
 ) -> None:
     """List sessions, newest first."""
     from agent import terminal
-    from persistence import transcripts
-    from persistence.transcripts import Filters
+    from persistence import listing
+    from persistence.listing import Filters
 
     filters = Filters(client=client, coach=coach, status=status, text=text)
-    rows = edge.with_database(lambda db: transcripts.page(db, filters, limit=limit))
+    rows = edge.with_database(lambda db: listing.page(db, filters, limit=limit))
     terminal.show_sessions(rows, as_json=json)
 
 

@@ -17,9 +17,9 @@ from results import Bench, Result, Row, milliseconds
 from samples import Spread, spread
 from throughput import filled
 
-from persistence import database, figures, search, transcripts, users
+from persistence import database, figures, listing, search, transcripts, users
+from persistence.listing import Filters
 from persistence.paging import Position
-from persistence.transcripts import Filters
 from persistence.viewers import EVERYTHING
 
 SESSIONS, TURNS = many_sessions.SESSIONS, 10_000_000
@@ -35,13 +35,11 @@ GOAL_SEARCH_SECONDS = 0.020
 
 _ORDERED = " ORDER BY s.started_at DESC, s.id DESC"
 _BY_OFFSET = f"{_ORDERED} OFFSET %s LIMIT {PAGE}"
-_JOINED_BY_OFFSET = transcripts._SESSION.format(sessions="sessions") + _BY_OFFSET
+_JOINED_BY_OFFSET = transcripts.SESSION.format(sessions="sessions") + _BY_OFFSET
 _PAGE_BY_OFFSET = (
-    transcripts._SESSION.format(sessions=f"(SELECT s.* FROM sessions s{_BY_OFFSET})") + _ORDERED
+    transcripts.SESSION.format(sessions=f"(SELECT s.* FROM sessions s{_BY_OFFSET})") + _ORDERED
 )
-_PAGE = transcripts._SESSION.format(
-    sessions=transcripts._PAGE.format(conditions=transcripts._AFTER)
-)
+_PAGE = transcripts.SESSION.format(sessions=f"({listing.newest([listing._AFTER])})")
 _PLACES = (
     "SELECT started_at, id FROM sessions ORDER BY started_at DESC, id DESC"
     f" OFFSET %s LIMIT {SAMPLES}"
@@ -150,7 +148,7 @@ class Scale:
             self._times(key, what, counted, page, goal)
 
     async def _page(self, after: Position | None = None, **wanted: Any) -> Any:
-        return await transcripts.page(self._db, Filters(**wanted), limit=PAGE, after=after)
+        return await listing.page(self._db, Filters(**wanted), limit=PAGE, after=after)
 
     async def detail(self) -> None:
         ids = [row[0] for row in (await _all(self._db, _LONG))[: self._samples]]
@@ -158,7 +156,7 @@ class Scale:
         self._spread("detail", "a transcript of 60 turns", taken)
         inside = []
         for one in ids:
-            query, values = await transcripts._one(self._db, one, EVERYTHING)
+            query, values = transcripts._one(one, EVERYTHING)
             session = await _inside(self._db, query, values)
             inside.append(session + await _inside(self._db, transcripts._TURNS, (one,)))
         self._spread("detailInside", "inside Postgres", spread(inside), GOAL_DETAIL_SECONDS)

@@ -249,7 +249,7 @@ async def test_a_failure_of_ours_is_a_500_that_says_only_where_to_look(
     async def fail(*_: object, **__: object) -> None:
         raise ValueError("purple heron")
 
-    monkeypatch.setattr("persistence.transcripts.page", fail)
+    monkeypatch.setattr("persistence.listing.page", fail)
     with capture_logs() as lines:
         answer = await api.get(LIST, await api.key("admin"))
     assert "request_failed" in [line["event"] for line in lines]
@@ -266,7 +266,7 @@ async def test_a_lock_that_another_holds_or_a_search_that_takes_too_long_is_503(
     async def refused(*_: object, **__: object) -> None:
         raise DatabaseRefusedError(sqlstate)
 
-    monkeypatch.setattr("persistence.transcripts.page", refused)
+    monkeypatch.setattr("persistence.listing.page", refused)
     answer = await api.get(LIST, await api.key("admin"))
     assert answer.status_code == 503
     assert "try again" in answer.json()["details"]

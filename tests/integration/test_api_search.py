@@ -160,3 +160,11 @@ async def test_words_of_many_sessions_are_found_as_those_of_few(
     assert few == await found(api, admin, "heron")
     assert set(few) == {own, running, old, fresh}
     assert set(await found(api, await api.key("client", identity="client-ada"), "heron")) == {own}
+
+
+async def test_words_that_were_just_gathered_are_looked_up_like_those_of_before(api: Api) -> None:
+    """Else every search goes through all that was gathered since Postgres last tidied up."""
+    found = await api.db.execute(
+        "SELECT reloptions FROM pg_class WHERE relname = 'ix_session_search_words'"
+    )
+    assert await found.fetchall() == [(["fastupdate=off"],)]
