@@ -7,34 +7,25 @@ makes of the words is its own. That there are words, on both sides, is what coun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from uuid import UUID
 
-import psycopg
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from browser import browser, phone, record
-from checkouts import Checkout
-from missing import give_up
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from browser import phone
+from page_site import CALL_MS, Site, accessible, tab_to, watched
+from playwright.sync_api import Page, expect
 
-from agent.api.built import BUILT
-from agent.local import running
-from agent.local.livekit_server import LiveKitServer
 from persistence.ids import new_id
 
 pytestmark = pytest.mark.timeout(600)  # `coach up` on a busy machine, and a page that is not built
 
-SPEECH = "I would like to sleep better this week. I wake up at night and think about work."
 TYPED = "What could I try tonight?"
 AUDIBLE = 0.01
 """Root mean square of samples from -1 to 1 from which on something is heard."""
-LEFT_IN_A_CAPTION = "Room disconnected in the middle of receiving data"
-"""What LiveKit's components let fall when one leaves while a caption arrives: no word is lost."""
-CALL_MS = 60_000
 PAGE_OF_SESSIONS = 50
+PRESENT = re.compile("^(Listening|Thinking|Speaking)$")
 
 HEARD = """(turns) => turns.map((turn) => {
   const heard = turn.cloneNode(true);
@@ -65,81 +56,6 @@ LOUDEST = """async (enough) => {
   await context.close();
   return loudest;
 }"""
-
-
-@dataclass
-class Site:
-    """A deployment that is up, and a browser to see it with."""
-
-    browser: Browser
-    ready: dict[str, str]
-    database_url: str
-
-    def url(self, path: str = "") -> str:
-        return self.ready["apiUrl"] + path
-
-    def window(self, **more: Any) -> Page:
-        """Open the page as a user who has agreed to be heard; what it may not load fails."""
-        return watched(self.browser.new_context(permissions=["microphone"], **more))
-
-    def signed_in(self, path: str = "", **more: Any) -> Page:
-        page = self.window(**more)
-        page.goto(f"{self.url(path)}#key={self.ready['apiKey']}")
-        return page
-
-    def run(self, statement: str, *parameters: Any) -> list[Any]:
-        with psycopg.connect(self.database_url, autocommit=True) as db:
-            cursor = db.execute(statement.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
-
-
-def watched(context: BrowserContext) -> Page:
-    """Return a new window; what its script throws, and what its policy forbids, is an error."""
-    page = context.new_page()
-    page.wrong = []  # type: ignore[attr-defined]
-    page.on("pageerror", lambda error: _note_error(page, str(error)))
-    page.on("console", lambda said: _note(page, said.text))
-    return page
-
-
-def _note_error(page: Page, error: str) -> None:
-    if error != LEFT_IN_A_CAPTION:
-        page.wrong.append(error)  # type: ignore[attr-defined]
-
-
-def _note(page: Page, said: str) -> None:
-    if "Content Security Policy" in said:
-        page.wrong.append(said)  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def site(livekit: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """`livekit` sees to it that there is a server's binary."""
-    folder = tmp_path_factory.mktemp("page")
-    speech = record(folder / "speech.wav", SPEECH, before=3, after=9)
-    checkout = Checkout(folder)
-    try:
-        with browser(speech) as launched:
-            process, ready = checkout.up()
-            if not (BUILT / "index.html").exists():
-                give_up(f"the page is not built: {checkout.said.read_text()}")
-            found = running.find(folder)
-            assert found is not None
-            yield Site(launched, ready, found.database_url)
-            process.terminate()
-            process.wait(60)
-    finally:
-        checkout.clear()
-
-
-@pytest.fixture
-def nothing_wrong() -> Iterator[Callable[[Page], Page]]:
-    """Keeps windows; at the end, none of them had an error or a breach of its policy."""
-    pages: list[Page] = []
-    yield lambda page: (pages.append(page), page)[1]
-    for page in pages:
-        assert page.wrong == []  # type: ignore[attr-defined]
-        page.context.close()
 
 
 def test_one_talks_hears_reads_and_rates(site: Site, nothing_wrong: Callable[[Page], Page]) -> None:
@@ -198,24 +114,6 @@ def following(page: Page) -> Page:
     return other
 
 
-def accessible(page: Page) -> None:
-    """Assert that axe finds nothing serious, in light and dark, wide and narrow."""
-    size = page.viewport_size
-    for scheme in ("light", "dark"):
-        for width in (1280, 390):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            page.set_viewport_size({"width": width, "height": 844})
-            found = Axe().run(page).response["violations"]
-            serious = [
-                (v["id"], [node["target"] for node in v["nodes"]], v["nodes"][0]["failureSummary"])
-                for v in found
-                if v["impact"] in ("serious", "critical")
-            ]
-            assert serious == [], f"{scheme}, {width} wide"
-            assert not page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"), width
-    page.set_viewport_size(size or {"width": 1280, "height": 720})
-
-
 def test_a_key_signs_in_and_its_cookie_is_out_of_every_scripts_reach(
     site: Site, nothing_wrong: Callable[[Page], Page]
 ) -> None:
@@ -251,6 +149,8 @@ def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page],
     page.get_by_label("Search what was said").fill("lighthouse")
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("1 match")
+    expect(page.locator(".excerpt")).to_have_text("Client I saw a lighthouse.")
+    accessible(page)
     rows.click()
     expect(page.locator("mark")).to_have_text("lighthouse")
     answer = page.locator("[data-role=ai]").first
@@ -263,8 +163,19 @@ def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page],
         page.get_by_role("link", name="Markdown").click()
     assert "lighthouse" in Path(download.value.path()).read_text()
 
-    page.go_back()
+    page.get_by_role("link", name="Search results").click()
     expect(page.get_by_label("Search what was said")).to_have_value("lighthouse")
+    page.get_by_label("Search what was said").fill("midnight")
+    page.locator(".excerpt", has_text="midnight").click()
+    turn = page.locator(".turn", has_text="It was midnight.")
+    expect(turn).to_be_focused()
+    expect(turn).to_be_in_viewport()
+    expect(turn.locator("mark")).to_have_text("midnight")
+    page.reload()
+    expect(turn).to_be_in_viewport()
+
+    page.go_back()
+    expect(page.get_by_label("Search what was said")).to_have_value("midnight")
     page.get_by_text("Filters").click()
     page.get_by_label("Status").select_option("Running")
     expect(page.get_by_text("Nothing matches")).to_be_visible()
@@ -287,6 +198,8 @@ def add_sessions(site: Site, count: int) -> None:
         ("ai", "What would a good", "What would a good week look like?", True, None, latency(0.4)),
         ("client", "Quiet.", None, False, 0.97, "{}"),
         ("ai", "Tell me more.", None, False, None, latency(1.2)),
+        *[("client", f"Word {number}.", None, False, 0.9, "{}") for number in range(40)],
+        ("client", "It was midnight.", None, False, 0.9, "{}"),
     ]
     for seq, (role, text, meant, cut, confidence, metrics) in enumerate(said, start=1):
         site.run(
@@ -301,6 +214,115 @@ def add_sessions(site: Site, count: int) -> None:
 
 def latency(seconds: float) -> str:
     return f'{{"e2e_latency": {seconds}, "llm_node_ttft": {seconds / 4}, "tts_node_ttfb": 0.1}}'
+
+
+def test_a_client_and_a_coach_see_what_is_theirs_until_their_key_is_revoked(
+    site: Site, nothing_wrong: Callable[[Page], Page]
+) -> None:
+    """What is not theirs is not there for them, by its address neither."""
+    own, others = held_with(site, "client-bea", "coach-carl"), held_with(site, "client-eve", None)
+    for identity, scope in (("coach-carl", "coach"), ("client-bea", "client")):
+        page = nothing_wrong(site.window())
+        key = site.key(identity, scope)
+        page.goto(site.url(f"sessions/{own}"))
+        page.get_by_label("Key").fill(key)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name=name_of("client-bea"))).to_be_visible()
+        page.goto(site.url(f"sessions/{others}"))
+        expect(page.get_by_role("heading", name="There is no such session")).to_be_visible()
+        page.get_by_role("link", name="All sessions").click()
+        expect(page.locator(".row")).to_have_count(1)
+        expect(page.locator(".row")).to_contain_text(name_of("client-bea"))
+
+        site.revoke(key)
+        page.get_by_label("Search what was said").fill("anything")
+        expect(page.get_by_role("heading", name="Please sign in again.")).to_be_visible()
+        expect(page.locator(".row")).to_have_count(0)
+        accessible(page)
+        page.get_by_label("Key").fill(site.key("client-eve", "client"))
+        page.keyboard.press("Enter")
+        expect(page.get_by_label("Search what was said")).to_have_value("anything")
+        page.get_by_label("Search what was said").fill("")
+        expect(page.locator(".row")).to_contain_text(name_of("client-eve"))
+
+
+def test_a_coach_finds_who_is_talking_and_a_key_without_rooms_says_so(
+    site: Site, nothing_wrong: Callable[[Page], Page]
+) -> None:
+    """Only their clients' conversations; they need not know a room by its name."""
+    running = held_with(site, "client-fay", "coach-dora", running=True)
+    held_with(site, "client-gil", None, running=True)
+    page = nothing_wrong(site.window())
+    page.goto(f"{site.url()}#key={site.key('coach-dora', 'coach')}")
+    choices = page.get_by_role("radio")
+    expect(choices).to_have_count(1)
+    expect(page.get_by_label(name_of("client-fay"))).to_be_visible()
+    accessible(page)
+    site.run("UPDATE sessions SET status = 'completed', ended_at = now() WHERE id = %s", running)
+    expect(page.get_by_text("None of your clients is talking")).to_be_visible()
+
+    page = nothing_wrong(site.window())
+    page.goto(f"{site.url()}#key={site.key('client-fay', 'client')}")
+    expect(page.get_by_role("heading", name="No room yet")).to_be_visible()
+
+
+def held_with(site: Site, client: str, coach: str | None, *, running: bool = False) -> UUID:
+    """Add a session of a client with an account, and their coach's; return its id."""
+    ids = {identity: new_id() for identity in (client, coach) if identity}
+    for identity, id_ in ids.items():
+        site.run(
+            "INSERT INTO users (id, identity, display_name, role) VALUES (%s, %s, %s, %s)",
+            *(id_, identity, name_of(identity), identity.partition("-")[0]),
+        )
+    session, end = new_id(), None if running else datetime.now(UTC) - timedelta(days=2)
+    site.run(
+        "INSERT INTO sessions (id, status, user_id, coach_id, client_identity, room_name,"
+        " started_at, ended_at, duration_seconds) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, 60)",
+        *(session, "active" if running else "completed", ids[client], ids.get(coach or "")),
+        *(client, f"room-of-{client}", (end or datetime.now(UTC)) - timedelta(minutes=1), end),
+    )
+    return session
+
+
+def name_of(identity: str) -> str:
+    """Return the name by which a user of these tests is shown."""
+    return identity.partition("-")[2].title()
+
+
+def test_a_lost_network_is_said_aloud_and_a_window_loaded_anew_comes_back_to_its_session(
+    site: Site, nothing_wrong: Callable[[Page], Page]
+) -> None:
+    page = nothing_wrong(site.signed_in())
+    page.get_by_role("button", name="Start talking").click()
+    coach = page.locator("[data-speaker=coach]")
+    expect(coach.first).to_be_visible(timeout=CALL_MS)
+
+    page.context.set_offline(True)
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("Reconnecting")
+    expect(page.get_by_role("status")).to_have_text("Not connected")
+    accessible(page)
+    page.context.set_offline(False)
+    expect(notice).to_have_text("You are connected again.", timeout=CALL_MS)
+    expect(notice).to_be_empty(timeout=CALL_MS)
+
+    page.go_back()  # a slip: it hangs nothing up
+    expect(page.get_by_role("button", name="Leave")).to_be_visible()
+    page.go_forward()
+    page.reload()
+    page.get_by_role("button", name="Go on talking").click(timeout=CALL_MS)
+    page.get_by_label("Type a message").fill(TYPED)
+    expect(page.get_by_role("status")).to_have_text(PRESENT, timeout=CALL_MS)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("log")).to_contain_text(TYPED)
+    expect(coach.last).to_contain_text("?", timeout=CALL_MS)
+    room = re.search(r"room=([\w-]+)", page.url)
+    assert room is not None
+    page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("list", name="What was said")).to_contain_text(TYPED, timeout=CALL_MS)
+    sessions = site.run("SELECT id FROM sessions WHERE room_name = %s", room[1])
+    assert len(sessions) == 1, "one conversation, one session"
+    assert "room=" not in page.url, "a conversation that is over is not come back to"
 
 
 def test_all_of_it_is_reached_by_keyboard_alone(
@@ -333,15 +355,3 @@ def test_all_of_it_is_reached_by_keyboard_alone(
     tab_to(page, page.get_by_role("link", name="Skip to content"))
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-
-
-def tab_to(page: Page, wanted: Locator, most: int = 60) -> None:
-    """Press Tab until `wanted` has the focus, and can be seen to have it."""
-    for _ in range(most):
-        if wanted.evaluate("(element) => element === document.activeElement"):
-            assert page.evaluate(
-                "getComputedStyle(document.activeElement).outlineStyle !== 'none'"
-            ), "what has the focus cannot be seen to have it"
-            return
-        page.keyboard.press("Tab")
-    pytest.fail(f"no Tab leads to {wanted}")

@@ -1,10 +1,11 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { lazy, Suspense } from "react";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useEffect, useState } from "react";
 import { Redirect, Route, Switch } from "wouter";
 import { signIn, signOut, whoAmI } from "./api/client";
+import { watchRefusals } from "./api/refusals";
 import type { Me } from "./api/shapes";
 import { Frame } from "./parts/Frame";
-import { Notice, Waiting } from "./parts/notices";
+import { messageOf, Notice, Problem, Waiting } from "./parts/notices";
 import { SessionPage } from "./read/SessionPage";
 import { SessionsPage } from "./read/SessionsPage";
 import { SignIn } from "./sign-in/SignIn";
@@ -17,54 +18,69 @@ const ME = ["me"];
 /** The whole page; `linkKey` is the key of the link that it was opened with. */
 export function App({ linkKey }: { linkKey: string | null }) {
   const queries = useQueryClient();
+  const [refused, setRefused] = useState(false);
   const me = useQuery({
     queryKey: ME,
     queryFn: () => (linkKey === null ? whoAmI() : signIn(linkKey)),
     staleTime: Infinity,
     retry: false,
   });
+  const known = Boolean(me.data);
+  useEffect(
+    () => (known ? watchRefusals(queries, () => setRefused(true)) : undefined),
+    [queries, known],
+  );
   if (me.isPending) return <Waiting what="Signing in" />;
-  if (!me.data) {
-    return <SignIn problem={me.error} onSignedIn={(who) => queries.setQueryData(ME, who)} />;
-  }
-  const leave = async () => {
-    await signOut();
-    queries.clear();
-    location.assign("/");
+  if (me.data && !refused) return <SignedIn me={me.data} />;
+  const enter = (who: Me) => {
+    // another person's key, perhaps: nothing that was read with the last one is shown
+    queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });
+    queries.setQueryData(ME, who);
+    setRefused(false);
   };
-  return <SignedIn me={me.data} onSignOut={() => void leave()} />;
+  return <SignIn problem={me.error} again={refused} onSignedIn={enter} />;
 }
 
-function SignedIn({ me, onSignOut }: { me: Me; onSignOut: () => void }) {
+function SignedIn({ me }: { me: Me }) {
+  const leaving = useMutation({
+    mutationFn: signOut,
+    onSuccess: () => location.assign("/"),
+  });
   const talks = me.scopes.includes("client") || me.scopes.includes("coach");
   const reads = talks || me.scopes.includes("admin");
-  if (!reads) {
-    return (
-      <Frame me={me} talks={false} reads={false} onSignOut={onSignOut}>
-        <Notice title="Nothing to see here">This key is for programs, not for this page.</Notice>
-      </Frame>
-    );
-  }
   return (
-    <Frame me={me} talks={talks} reads={reads} onSignOut={onSignOut}>
-      <Switch>
-        <Route path="/">
-          {talks ? (
-            <Suspense fallback={<Waiting what="Loading" />}>
-              <Talk me={me} />
-            </Suspense>
-          ) : (
-            <Redirect to="/sessions" replace />
-          )}
-        </Route>
-        <Route path="/sessions">
-          <SessionsPage me={me} />
-        </Route>
-        <Route path="/sessions/:id">{({ id }) => <SessionPage id={id} me={me} />}</Route>
-        <Route>
-          <Notice title="There is no such page">The address leads nowhere.</Notice>
-        </Route>
-      </Switch>
+    <Frame me={me} talks={talks} reads={reads} onSignOut={() => leaving.mutate()}>
+      {leaving.error && (
+        <Problem>You are still signed in. {messageOf(leaving.error)} Try again.</Problem>
+      )}
+      {reads ? <Views me={me} talks={talks} /> : <NothingHere />}
     </Frame>
+  );
+}
+
+function NothingHere() {
+  return <Notice title="Nothing to see here">This key is for programs, not for this page.</Notice>;
+}
+
+function Views({ me, talks }: { me: Me; talks: boolean }) {
+  return (
+    <Switch>
+      <Route path="/">
+        {talks ? (
+          <Suspense fallback={<Waiting what="Loading" />}>
+            <Talk me={me} />
+          </Suspense>
+        ) : (
+          <Redirect to="/sessions" replace />
+        )}
+      </Route>
+      <Route path="/sessions">
+        <SessionsPage me={me} />
+      </Route>
+      <Route path="/sessions/:id">{({ id }) => <SessionPage id={id} me={me} />}</Route>
+      <Route>
+        <Notice title="There is no such page">The address leads nowhere.</Notice>
+      </Route>
+    </Switch>
   );
 }

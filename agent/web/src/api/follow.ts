@@ -23,6 +23,12 @@ export function useFollow(id: string, running: boolean): void {
       source.close();
       void queries.invalidateQueries({ queryKey: transcriptKey(id) });
     });
+    source.addEventListener("error", () => {
+      // a break is mended by the browser; a refusal is not, and asking again says what it is
+      if (source.readyState === EventSource.CLOSED) {
+        void queries.invalidateQueries({ queryKey: transcriptKey(id) });
+      }
+    });
     return () => source.close();
   }, [id, running, queries]);
 }

@@ -10,6 +10,7 @@ const SUMMARY_SECONDS = 120;
 const SUMMARY_MESSAGES = 5;
 const LOOK_MS = 1500;
 const ROOM_LOOKS = 20;
+const RUNNING_MS = 4000;
 
 export function makeQueries(): QueryClient {
   return new QueryClient({
@@ -29,6 +30,17 @@ export function useSessions(query: string) {
     queryFn: ({ pageParam, signal }) => api.sessions(pageParam, signal),
     initialPageParam: query,
     getNextPageParam: (page) => page.next,
+  });
+}
+
+/** The sessions that go on now, looked at again and again. */
+export function useRunning(wanted = true) {
+  return useQuery({
+    queryKey: ["running"],
+    queryFn: ({ signal }) => api.sessions("?status=active&limit=100", signal),
+    select: ({ sessions }) => sessions,
+    enabled: wanted,
+    refetchInterval: RUNNING_MS,
   });
 }
 

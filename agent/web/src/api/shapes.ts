@@ -14,10 +14,15 @@ export interface Me {
   csrfToken: string;
 }
 
+/** Start and end of words, in UTF-16 code units, as JavaScript counts. */
+export type Places = [number, number][];
+
 export interface Hit {
   messageId: string;
-  /** Start and end of each word, in UTF-16 code units, as JavaScript counts. */
-  places: [number, number][];
+  speakerRole: Role;
+  places: Places;
+  /** What was said around the first place; of a session's first hits alone. */
+  excerpt?: { text: string; places: Places };
 }
 
 export interface Session {

@@ -25,11 +25,17 @@ export function Waiting({ what }: { what: string }) {
   );
 }
 
-export function Problem({ children }: { children: ReactNode }) {
+/** That something failed, said aloud; `onAgain` tries it once more. */
+export function Problem({ children, onAgain }: { children: ReactNode; onAgain?: () => void }) {
   return (
-    <p className="problem" role="alert">
-      {children}
-    </p>
+    <div className="problem" role="alert">
+      <p>{children}</p>
+      {onAgain && (
+        <button type="button" onClick={onAgain}>
+          Try again
+        </button>
+      )}
+    </div>
   );
 }
 

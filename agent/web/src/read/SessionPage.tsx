@@ -3,13 +3,14 @@ import { useHistoryState } from "wouter/use-browser-location";
 import { ApiError } from "../api/client";
 import { useFollow } from "../api/follow";
 import { useTranscript } from "../api/queries";
-import type { Hit, Me, Transcript } from "../api/shapes";
+import type { Me, Transcript } from "../api/shapes";
 import { Heading } from "../parts/Heading";
 import { messageOf, Notice, Problem, Waiting } from "../parts/notices";
+import { Badges } from "./Badges";
 import { Exports, Facts } from "./Facts";
 import { LatencyPlot } from "./LatencyPlot";
 import { RatingPart } from "./RatingPart";
-import { Badges } from "./SessionsPage";
+import type { CameFrom } from "./Row";
 import { Summary } from "./Summary";
 import { counted, dayOf, lengthOf, timeOf } from "./times";
 import { Turns } from "./Turns";
@@ -17,19 +18,21 @@ import { clientOf } from "./words";
 
 export function SessionPage({ id, me }: { id: string; me: Me }) {
   const found = useTranscript(id);
-  const state = useHistoryState<{ hits?: Hit[] } | null>();
+  const from = useHistoryState<CameFrom | null>();
   useFollow(id, found.data?.status === "active");
   if (found.isPending) return <Waiting what="Opening" />;
-  if (!found.data) return <Missing error={found.error} />;
+  if (!found.data) return <Missing error={found.error} onAgain={() => void found.refetch()} />;
   const session = found.data;
+  const hits = from?.hits ?? [];
+  const sought = location.hash.slice(1) || hits[0]?.messageId;
   return (
     <article className="session">
-      <Head session={session} />
+      <Head session={session} search={from?.search ?? ""} />
       <div className="session-columns">
         <div className="session-main">
           <Summary session={session} asOf={found.dataUpdatedAt} />
           <section aria-label="Transcript">
-            <Turns session={session} hits={state?.hits ?? []} />
+            <Turns session={session} hits={hits} sought={sought} />
             {session.status === "active" && <Going />}
             {session.messages.length === 0 && session.status !== "active" && (
               <p className="nothing">Nothing was said.</p>
@@ -47,13 +50,13 @@ export function SessionPage({ id, me }: { id: string; me: Me }) {
   );
 }
 
-function Head({ session }: { session: Transcript }) {
+function Head({ session, search }: { session: Transcript; search: string }) {
   const start = new Date(session.startTime);
   const day = dayOf(start, new Date());
   return (
     <header className="session-head">
-      <Link href="/sessions" className="back">
-        All sessions
+      <Link href={`/sessions${search}`} className="back">
+        {search ? "Search results" : "All sessions"}
       </Link>
       <Heading title={`Session of ${clientOf(session)}`}>{clientOf(session)}</Heading>
       <p className="session-facts">
@@ -77,7 +80,7 @@ function Going() {
   );
 }
 
-function Missing({ error }: { error: Error | null }) {
+function Missing({ error, onAgain }: { error: Error | null; onAgain: () => void }) {
   if (error instanceof ApiError && [400, 404].includes(error.status)) {
     return (
       <Notice title="There is no such session">
@@ -89,7 +92,7 @@ function Missing({ error }: { error: Error | null }) {
   return (
     <>
       <Heading>This session cannot be shown</Heading>
-      <Problem>{messageOf(error)}</Problem>
+      <Problem onAgain={onAgain}>{messageOf(error)}</Problem>
     </>
   );
 }

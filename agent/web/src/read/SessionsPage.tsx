@@ -1,13 +1,13 @@
 import { type RefObject, useEffect, useMemo, useRef } from "react";
-import { Link, useLocation, useSearch } from "wouter";
+import { useLocation, useSearch } from "wouter";
 import { useSessions } from "../api/queries";
 import type { Me, Session } from "../api/shapes";
 import { Heading } from "../parts/Heading";
 import { messageOf, Problem, Waiting } from "../parts/notices";
 import { FilterBar } from "./FilterBar";
 import { asAddress, asRequest, type Filters, filtersIn } from "./filters";
-import { counted, dayOf, lengthOf, timeOf } from "./times";
-import { clientOf, COMPLETENESS, STATUS } from "./words";
+import { Row } from "./Row";
+import { counted, dayOf } from "./times";
 
 export function SessionsPage({ me }: { me: Me }) {
   const search = useSearch();
@@ -28,7 +28,7 @@ export function SessionsPage({ me }: { me: Me }) {
         onChange={(next) => navigate(`/sessions${asAddress(next)}`, { replace: true })}
       />
       {list.isPending && <Waiting what="Looking" />}
-      {list.error && <Problem>{messageOf(list.error)}</Problem>}
+      {list.error && <Problem onAgain={() => void list.refetch()}>{messageOf(list.error)}</Problem>}
       {list.isSuccess && <Found sessions={found} filters={filters} more={hasNextPage} />}
       <div ref={end} className="list-end">
         {hasNextPage && (
@@ -65,47 +65,11 @@ function Found({
           <h2>{day}</h2>
           <ol>
             {those.map((session) => (
-              <Row key={session.id} session={session} />
+              <Row key={session.id} session={session} search={asAddress(filters)} />
             ))}
           </ol>
         </section>
       ))}
-    </>
-  );
-}
-
-function Row({ session }: { session: Session }) {
-  const start = new Date(session.startTime);
-  const hits = session.hits?.length ?? 0;
-  return (
-    <li>
-      <Link href={`/sessions/${session.id}`} state={{ hits: session.hits }} className="row">
-        <time dateTime={session.startTime}>{timeOf(start)}</time>
-        <span className="row-name">{clientOf(session)}</span>
-        <span className="row-facts">
-          {lengthOf(session.durationMinutes)}, {counted(session.messageCount, "message")}
-          {session.coachName && ` · with ${session.coachName}`}
-        </span>
-        <span className="row-marks">
-          {hits > 0 && (
-            <span className="badge found-badge">{counted(hits, "match", "matches")}</span>
-          )}
-          <Badges session={session} />
-        </span>
-      </Link>
-    </li>
-  );
-}
-
-/** What is out of the ordinary about a session. */
-export function Badges({ session }: { session: Session }) {
-  const { status, completeness } = session;
-  return (
-    <>
-      {status !== "completed" && <span className={`badge ${status}`}>{STATUS[status]}</span>}
-      {completeness && completeness !== "complete" && (
-        <span className={`badge ${completeness}`}>{COMPLETENESS[completeness]}</span>
-      )}
     </>
   );
 }

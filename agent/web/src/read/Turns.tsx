@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "react";
-import type { Hit, Message, Transcript } from "../api/shapes";
-import { pieces, unheard } from "./marks";
+import type { Hit, Message, Places, Transcript } from "../api/shapes";
+import { Marked } from "./Marked";
+import { unheard } from "./marks";
 import { offsetOf } from "./times";
 import { speakerOf } from "./words";
 
@@ -9,12 +10,13 @@ const UNSURE = 0.75;
 interface TurnsProps {
   session: Transcript;
   hits?: Hit[];
+  /** The message to go to. */
+  sought?: string | undefined;
 }
 
 /** What was said, in order, by speaker. */
-export function Turns({ session, hits = [] }: TurnsProps) {
+export function Turns({ session, hits = [], sought }: TurnsProps) {
   const places = new Map(hits.map((hit) => [hit.messageId, hit.places]));
-  const first = hits[0]?.messageId;
   return (
     <ol className="turns" aria-label="What was said">
       {session.messages.map((message, index) => (
@@ -24,7 +26,7 @@ export function Turns({ session, hits = [] }: TurnsProps) {
           start={session.startTime}
           continues={speakerOf(message) === speakerBefore(session.messages, index)}
           places={places.get(message.id) ?? []}
-          sought={message.id === first}
+          sought={message.id === sought}
         />
       ))}
     </ol>
@@ -41,20 +43,26 @@ interface TurnProps {
   start: string;
   /** Whether the same speaker goes on. */
   continues: boolean;
-  places: [number, number][];
-  /** Whether to scroll there. */
+  places: Places;
+  /** Whether this is the one that was asked for. */
   sought: boolean;
 }
 
 function Turn({ message, start, continues, places, sought }: TurnProps) {
   const place = useRef<HTMLLIElement>(null);
   useEffect(() => {
-    if (sought) place.current?.scrollIntoView({ block: "center" });
+    if (!sought) return;
+    place.current?.scrollIntoView({ block: "center" });
+    place.current?.focus({ preventScroll: true });
   }, [sought]);
   return (
     <li
       ref={place}
-      className={`turn ${message.speakerRole} ${continues ? "continues" : ""}`}
+      id={message.id}
+      tabIndex={sought ? -1 : undefined}
+      className={["turn", message.speakerRole, continues && "continues", sought && "sought"]
+        .filter(Boolean)
+        .join(" ")}
       data-role={message.speakerRole}
     >
       <div className="turn-head">
@@ -67,9 +75,7 @@ function Turn({ message, start, continues, places, sought }: TurnProps) {
       </div>
       <div className="turn-text">
         <p className="said">
-          {pieces(message.content, places).map((piece, index) =>
-            piece.marked ? <mark key={index}>{piece.text}</mark> : piece.text,
-          )}
+          <Marked text={message.content} places={places} />
           <Meant message={message} />
         </p>
         <Cut message={message} />

@@ -1,12 +1,14 @@
 /** Text in pieces: what was searched for, and what of an answer was not heard. */
 
+import type { Places } from "../api/shapes";
+
 export interface Piece {
   text: string;
   marked: boolean;
 }
 
 /** Cut `text` at `places` (start and end in UTF-16 code units); what does not fit is left out. */
-export function pieces(text: string, places: [number, number][]): Piece[] {
+export function pieces(text: string, places: Places): Piece[] {
   const made: Piece[] = [];
   let at = 0;
   for (const [start, end] of [...places].sort((a, b) => a[0] - b[0])) {

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { summaryPieces } from "./citations";
 import { asAddress, asRequest, filtersIn } from "./filters";
 import { median } from "./median";
 import { pieces, unheard } from "./marks";
@@ -29,6 +30,27 @@ test("what was not heard is what follows what was", () => {
   expect(unheard("What would…", "What would a good week")).toBe(" a good week");
   expect(unheard("I ask.", "I ask. What would you like?")).toBe(" What would you like?");
   expect(unheard("Something else", "What would a good week")).toBeNull();
+});
+
+test("a summary leads to the turns that it cites, and to no others", () => {
+  const turn = { speakerName: "", speakerRole: "client", content: "", timestamp: "" } as const;
+  const messages = [
+    { ...turn, id: "a", seq: 2 },
+    { ...turn, id: "b", seq: 5 },
+  ];
+  expect(summaryPieces("She sleeps. [2, 5] In 2 days [9].", messages)).toEqual([
+    { text: "She sleeps. " },
+    { text: "[" },
+    { text: "2", messageId: "a" },
+    { text: ", " },
+    { text: "5", messageId: "b" },
+    { text: "]" },
+    { text: " In 2 days " },
+    { text: "[" },
+    { text: "9" },
+    { text: "]" },
+    { text: "." },
+  ]);
 });
 
 test("filters go into the address and come back", () => {

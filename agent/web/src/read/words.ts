@@ -25,7 +25,7 @@ const END_REASON: Record<string, string> = {
   error: "Something failed",
 };
 
-const ROLE: Record<Role, string> = { client: "Client", coach: "Coach", ai: "AI Coach" };
+export const ROLE: Record<Role, string> = { client: "Client", coach: "Coach", ai: "AI Coach" };
 
 export function endReason(reason: string): string {
   return END_REASON[reason] ?? reason.replaceAll("_", " ");

@@ -8,10 +8,12 @@ import { messageOf, Problem } from "../parts/notices";
 interface SignInProps {
   /** Why the link did not sign anybody in. */
   problem: Error | null;
+  /** Whether somebody was signed in here a moment ago, with a key that is not good any more. */
+  again: boolean;
   onSignedIn: (me: Me) => void;
 }
 
-export function SignIn({ problem, onSignedIn }: SignInProps) {
+export function SignIn({ problem, again, onSignedIn }: SignInProps) {
   const [key, setKey] = useState("");
   const [refused, setRefused] = useState<unknown>(problem);
   const [busy, setBusy] = useState(false);
@@ -29,8 +31,15 @@ export function SignIn({ problem, onSignedIn }: SignInProps) {
     <main className="sign-in">
       <form onSubmit={(event) => void submit(event)}>
         <Mark />
-        <Heading title="Sign in">Good to see you.</Heading>
-        <p>Sign in with the key that you were given. It stays in this browser, out of reach.</p>
+        <Heading title="Sign in">{again ? "Please sign in again." : "Good to see you."}</Heading>
+        {again ? (
+          <p role="alert">
+            Your key has expired or was revoked, or you signed out elsewhere. With a key that is
+            good you go on where you were.
+          </p>
+        ) : (
+          <p>Sign in with the key that you were given. This browser keeps it, safely.</p>
+        )}
         <label htmlFor="key">Key</label>
         <input
           id="key"

@@ -1,4 +1,4 @@
-import { DisconnectReason } from "livekit-client";
+import { DisconnectReason, type Room } from "livekit-client";
 import { Link } from "wouter";
 import { useFollow } from "../api/follow";
 import { useSessionOf, useTranscript } from "../api/queries";
@@ -9,34 +9,67 @@ import { RatingPart } from "../read/RatingPart";
 import { Summary } from "../read/Summary";
 import { counted, lengthOf } from "../read/times";
 import { Turns } from "../read/Turns";
+import { useJoin } from "./joining";
+import { useMicrophone } from "./useMicrophone";
 
 interface AfterProps {
   me: Me;
   room: string;
   reason: DisconnectReason | undefined;
+  /** Whether nobody meant it to end. */
+  lost: boolean;
+  onJoined: (room: Room) => void;
   onAgain: () => void;
 }
 
 /** What remains of a conversation: its transcript, its summary, and how it was. */
-export function After({ me, room, reason, onAgain }: AfterProps) {
+export function After({ me, room, reason, lost, onJoined, onAgain }: AfterProps) {
   const found = useSessionOf(room);
   return (
     <div className="after">
-      <Heading title="After the conversation">{farewell(reason)}</Heading>
+      <Heading title={lost ? "Connection lost" : "After the conversation"}>
+        {farewell(reason)}
+      </Heading>
+      {lost && <Rejoin me={me} room={room} onJoined={onJoined} />}
       {found.data ? (
         <Kept id={found.data.id} me={me} />
       ) : found.error ? (
-        <Problem>{messageOf(found.error)}</Problem>
+        <Problem onAgain={() => void found.refetch()}>{messageOf(found.error)}</Problem>
       ) : (
         <Waiting what="Looking for the transcript" />
       )}
       <div className="after-ways">
-        <button type="button" onClick={onAgain}>
-          Talk again
-        </button>
+        {!lost && (
+          <button type="button" onClick={onAgain}>
+            Talk again
+          </button>
+        )}
         {found.data && <Link href={`/sessions/${found.data.id}`}>Open the full record</Link>}
       </div>
     </div>
+  );
+}
+
+/** The way back into a conversation from which the network has torn one. */
+function Rejoin({ me, room, onJoined }: Pick<AfterProps, "me" | "room" | "onJoined">) {
+  const microphone = useMicrophone();
+  const joining = useJoin(me, microphone, onJoined);
+  return (
+    <section className="rejoin" aria-label="Join again">
+      <p className="lead">
+        It could not be found again. What was said is kept, and your coach waits a little while for
+        you.
+      </p>
+      {joining.error && <Problem>{messageOf(joining.error)}</Problem>}
+      <button
+        type="button"
+        className="primary large"
+        disabled={joining.isPending}
+        onClick={() => joining.mutate(room)}
+      >
+        {joining.isPending ? "Joining…" : "Join again"}
+      </button>
+    </section>
   );
 }
 
@@ -73,6 +106,6 @@ function farewell(reason: DisconnectReason | undefined): string {
     case DisconnectReason.PARTICIPANT_REMOVED:
       return "The conversation was ended.";
     default:
-      return "The connection is gone.";
+      return "The connection was lost.";
   }
 }

@@ -2,18 +2,20 @@ import {
   RoomAudioRenderer,
   RoomContext,
   StartAudio,
-  useConnectionState,
   useLocalParticipant,
-  useMediaDeviceSelect,
 } from "@livekit/components-react";
 import { ConnectionState, type DisconnectReason, type Room, RoomEvent } from "livekit-client";
-import { type SyntheticEvent, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { Heading } from "../parts/Heading";
 import { messageOf, Problem } from "../parts/notices";
 import { Captions } from "./Captions";
+import { Connection, useLost } from "./Connection";
+import { DeviceChoice } from "./DeviceChoice";
+import { explained } from "./explained";
+import { LeaveIcon, MicrophoneIcon } from "./icons";
 import { useLines } from "./lines";
-import { LeaveIcon, MicrophoneIcon, SendIcon } from "./icons";
 import { Presence } from "./Presence";
+import { TypedMessage } from "./TypedMessage";
 
 interface CallProps {
   room: Room;
@@ -44,33 +46,30 @@ function Stage({ room }: { room: Room }) {
   const { localParticipant, isMicrophoneEnabled } = useLocalParticipant();
   const [problem, setProblem] = useState<string | null>(null);
   const { lines, type } = useLines();
-  const told = (error: unknown) => setProblem(messageOf(error));
+  const lost = useLost();
+  const unheard = (error: unknown) => setProblem(explained(error));
   const toggle = () => {
     setProblem(null);
-    localParticipant.setMicrophoneEnabled(!isMicrophoneEnabled).catch(told);
+    localParticipant.setMicrophoneEnabled(!isMicrophoneEnabled).catch(unheard);
+  };
+  const send = async (text: string) => {
+    setProblem(null);
+    await type(text);
   };
   return (
     <div className="call">
       <div className="sr-only">
         <Heading title="In conversation">In conversation</Heading>
       </div>
-      <Connection />
-      <Presence muted={!isMicrophoneEnabled} />
+      <Connection lost={lost} />
+      <Presence muted={!isMicrophoneEnabled} lost={lost} />
       <Captions lines={lines} />
       {problem && <Problem>{problem}</Problem>}
-      <StartAudio label="Let the coach be heard" className="start-audio" />
+      <StartAudio label="Let the coach be heard" className="start-audio primary" />
       <div className="controls" role="group" aria-label="Conversation">
-        <button
-          type="button"
-          className={isMicrophoneEnabled ? "round" : "round off"}
-          onClick={toggle}
-          aria-label={isMicrophoneEnabled ? "Mute" : "Unmute"}
-          title={isMicrophoneEnabled ? "Mute" : "Unmute"}
-        >
-          <MicrophoneIcon off={!isMicrophoneEnabled} />
-        </button>
-        <DeviceChoice />
-        <TypedMessage onSend={(text) => void type(text).catch(told)} />
+        <MuteButton muted={!isMicrophoneEnabled} onToggle={toggle} />
+        <DeviceChoice onProblem={unheard} />
+        <TypedMessage onSend={send} onProblem={(error) => setProblem(messageOf(error))} />
         <button type="button" className="leave" onClick={() => void room.disconnect()}>
           <LeaveIcon /> Leave
         </button>
@@ -79,60 +78,17 @@ function Stage({ room }: { room: Room }) {
   );
 }
 
-/** Says when the connection is gone, and that it is being sought. */
-function Connection() {
-  const state = useConnectionState();
-  const lost =
-    state === ConnectionState.Reconnecting || state === ConnectionState.SignalReconnecting;
+function MuteButton({ muted, onToggle }: { muted: boolean; onToggle: () => void }) {
+  const label = muted ? "Unmute" : "Mute";
   return (
-    <div role="alert" className="connection">
-      {lost && <p>The connection was lost. Reconnecting; what was said is kept.</p>}
-    </div>
-  );
-}
-
-function DeviceChoice() {
-  const { devices, activeDeviceId, setActiveMediaDevice } = useMediaDeviceSelect({
-    kind: "audioinput",
-  });
-  if (devices.length < 2) return null;
-  return (
-    <select
-      className="device"
-      aria-label="Microphone"
-      value={activeDeviceId}
-      onChange={(event) => void setActiveMediaDevice(event.target.value)}
+    <button
+      type="button"
+      className={muted ? "round off" : "round"}
+      onClick={onToggle}
+      aria-label={label}
+      title={label}
     >
-      {devices.map((device) => (
-        <option key={device.deviceId} value={device.deviceId}>
-          {device.label || "Microphone"}
-        </option>
-      ))}
-    </select>
-  );
-}
-
-function TypedMessage({ onSend }: { onSend: (text: string) => void }) {
-  const [text, setText] = useState("");
-  const send = (event: SyntheticEvent) => {
-    event.preventDefault();
-    if (!text.trim()) return;
-    onSend(text.trim());
-    setText("");
-  };
-  return (
-    <form className="typed" onSubmit={send}>
-      <input
-        aria-label="Type a message"
-        placeholder="Or type…"
-        autoComplete="off"
-        maxLength={4000}
-        value={text}
-        onChange={(event) => setText(event.target.value)}
-      />
-      <button type="submit" aria-label="Send" title="Send" disabled={!text.trim()}>
-        <SendIcon />
-      </button>
-    </form>
+      <MicrophoneIcon off={muted} />
+    </button>
   );
 }

@@ -6,6 +6,7 @@ import {
 } from "@livekit/components-react";
 import { LocalAudioTrack, RemoteAudioTrack } from "livekit-client";
 import type { CSSProperties } from "react";
+import { useLate } from "./useLate";
 import { useOutOfReach } from "./useOutOfReach";
 
 const BANDS = { bands: 5, loPass: 4, hiPass: 120, updateInterval: 50 };
@@ -19,7 +20,7 @@ const SAYS: Record<string, string> = {
 };
 
 /** The coach, as one sees it: listening to you, thinking, speaking. */
-export function Presence({ muted }: { muted: boolean }) {
+export function Presence({ muted, lost }: { muted: boolean; lost: boolean }) {
   const { state, audioTrack, agent } = useVoiceAssistant();
   const { microphoneTrack } = useLocalParticipant();
   const own = microphoneTrack?.track;
@@ -30,12 +31,9 @@ export function Presence({ muted }: { muted: boolean }) {
     BANDS,
   );
   const outOfReach = useOutOfReach(agent);
-  const present = agent && !outOfReach;
-  const says = outOfReach
-    ? "Your coach is out of reach; wait a moment"
-    : agent
-      ? (SAYS[state] ?? "Arriving")
-      : "Waiting for your coach";
+  const late = useLate(!agent && !lost);
+  const present = agent && !outOfReach && !lost;
+  const says = present ? (SAYS[state] ?? "Arriving") : absence({ lost, outOfReach, late });
   const near = { "--near": muted ? 0 : Math.min(1, heard * 2) } as CSSProperties;
   return (
     <div className="presence" data-state={present ? state : "waiting"}>
@@ -51,6 +49,14 @@ export function Presence({ muted }: { muted: boolean }) {
       </p>
     </div>
   );
+}
+
+/** Why the coach is not there. */
+function absence({ lost, outOfReach, late }: Record<"lost" | "outOfReach" | "late", boolean>) {
+  if (lost) return "Not connected";
+  if (outOfReach) return "Your coach is out of reach; wait a moment";
+  if (late) return "Your coach has not come yet. It is being called again; you can wait, or leave.";
+  return "Waiting for your coach";
 }
 
 /** The analyser's values lie close together: silence near 0.3, speech from 0.6 on. */

@@ -1,7 +1,9 @@
-import type { DisconnectReason, Room } from "livekit-client";
+import { DisconnectReason, type Room } from "livekit-client";
 import { useCallback, useState } from "react";
+import { useLocation } from "wouter";
 import { newRoom } from "../address";
 import type { Me } from "../api/shapes";
+import { Notice } from "../parts/notices";
 import { After } from "./After";
 import { Call } from "./Call";
 import { Lobby } from "./Lobby";
@@ -13,16 +15,28 @@ type Phase =
 
 /** A conversation from its beginning to what remains of it. */
 export function Talk({ me }: { me: Me }) {
+  const [, navigate] = useLocation();
   const [phase, setPhase] = useState<Phase>(() => ({ at: "lobby", room: firstRoom(me) }));
-  const ended = useCallback(
-    (room: string, reason: DisconnectReason | undefined) => setPhase({ at: "after", room, reason }),
-    [],
+  const joined = useCallback(
+    (room: Room) => {
+      // the room stands in the address: who loads the page anew comes back to it, and going back
+      // from it does not hang up
+      if (roomInAddress() !== room.name) navigate(`/?room=${encodeURIComponent(room.name)}`);
+      setPhase({ at: "call", room });
+    },
+    [navigate],
   );
+  const ended = useCallback(
+    (room: string, reason: DisconnectReason | undefined) => {
+      if (!isLost(reason)) navigate("/", { replace: true });
+      setPhase({ at: "after", room, reason });
+    },
+    [navigate],
+  );
+  if (me.rooms?.length === 0 || (me.rooms === null && !choosesRooms(me))) return <NoRoom />;
   switch (phase.at) {
     case "lobby":
-      return (
-        <Lobby me={me} room={phase.room} onJoined={(room) => setPhase({ at: "call", room })} />
-      );
+      return <Lobby me={me} room={phase.room} onJoined={joined} />;
     case "call":
       return <Call room={phase.room} onEnded={ended} />;
     case "after":
@@ -31,18 +45,51 @@ export function Talk({ me }: { me: Me }) {
           me={me}
           room={phase.room}
           reason={phase.reason}
+          lost={isLost(phase.reason)}
+          onJoined={joined}
           onAgain={() => setPhase({ at: "lobby", room: nextRoom(me, phase.room) })}
         />
       );
   }
 }
 
+function NoRoom() {
+  return (
+    <Notice title="No room yet">
+      Your key opens no room to talk in. Ask whoever gave it to you for one that does.
+    </Notice>
+  );
+}
+
+/** Whether nobody meant the connection to end: neither the person, nor who else could. */
+function isLost(reason: DisconnectReason | undefined): boolean {
+  switch (reason) {
+    case DisconnectReason.CLIENT_INITIATED:
+    case DisconnectReason.DUPLICATE_IDENTITY:
+    case DisconnectReason.ROOM_DELETED:
+    case DisconnectReason.ROOM_CLOSED:
+    case DisconnectReason.PARTICIPANT_REMOVED:
+      return false;
+    default:
+      return true;
+  }
+}
+
 /** The room that the address names, else the only one that the key has, else a new one. */
 function firstRoom(me: Me): string | null {
-  return new URLSearchParams(location.search).get("room") ?? nextRoom(me, me.rooms?.[0] ?? null);
+  return roomInAddress() ?? nextRoom(me, me.rooms?.[0] ?? null);
+}
+
+function roomInAddress(): string | null {
+  return new URLSearchParams(location.search).get("room");
 }
 
 /** Another room for who may have any; the same one for who has but that. */
 function nextRoom(me: Me, last: string | null): string | null {
-  return me.rooms === null && me.scopes.includes("client") ? newRoom() : last;
+  if (me.rooms !== null) return last;
+  return me.scopes.includes("coach") ? null : newRoom();
+}
+
+function choosesRooms(me: Me): boolean {
+  return me.scopes.includes("coach") || me.scopes.includes("admin");
 }

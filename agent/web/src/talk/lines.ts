@@ -4,6 +4,7 @@ import {
   useLocalParticipant,
   useRemoteParticipants,
   useTranscriptions,
+  useVoiceAssistant,
 } from "@livekit/components-react";
 import { type Participant, ParticipantKind } from "livekit-client";
 import { useCallback, useMemo, useState } from "react";
@@ -31,7 +32,7 @@ export interface Typed {
 
 export interface Lines {
   lines: Line[];
-  /** Send a typed message to the coach. */
+  /** Send a typed message to the coach; rejects, in words for a person, if it cannot be. */
   type: (text: string) => Promise<void>;
 }
 
@@ -40,15 +41,19 @@ export function useLines(): Lines {
   const others = useRemoteParticipants();
   const captions = useTranscriptions();
   const [typed, setTyped] = useState<Typed[]>([]);
+  const { agent } = useVoiceAssistant();
   const behind = captions.length;
 
   const type = useCallback(
     async (text: string) => {
-      const { id } = await localParticipant.sendText(text, { topic: CHAT });
+      if (!agent) throw new Error("Your coach is not here yet: send it in a moment.");
+      const { id } = await localParticipant.sendText(text, { topic: CHAT }).catch(() => {
+        throw new Error("This could not be sent. It is still here: try again.");
+      });
       const line: Line = { id, ...YOU, text, open: false, typed: true };
       setTyped((before) => [...before, { line, behind }]);
     },
-    [localParticipant, behind],
+    [localParticipant, agent, behind],
   );
 
   const lines = useMemo(() => {

@@ -1,5 +1,6 @@
 import { createLocalAudioTrack, type LocalAudioTrack } from "livekit-client";
 import { useCallback, useEffect, useRef, useState } from "react";
+import { explained } from "./explained";
 
 export interface Microphone {
   track: LocalAudioTrack | null;
@@ -75,19 +76,4 @@ async function inputs(): Promise<MediaDeviceInfo[]> {
   const media = navigator.mediaDevices as MediaDevices | undefined;
   const all = (await media?.enumerateDevices()) ?? [];
   return all.filter((device) => device.kind === "audioinput" && device.deviceId);
-}
-
-function explained(error: unknown): string {
-  switch (error instanceof Error ? error.name : "") {
-    case "NotAllowedError":
-      return "The browser does not let this page hear you. Allow the microphone in its settings.";
-    case "NotFoundError":
-    case "OverconstrainedError":
-      return "No microphone was found.";
-    case "NotReadableError":
-      return "The microphone is in use by another program.";
-    default:
-      if (!isSecureContext) return "A browser lets a page hear you over HTTPS alone.";
-      return "The microphone cannot be used here.";
-  }
 }

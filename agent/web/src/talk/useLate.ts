@@ -1,0 +1,16 @@
+import { useEffect, useState } from "react";
+
+/** How long a coach may take to come before one is told that it is late. */
+export const LATE_MS = 10_000;
+
+/** Whether `waiting` has been true for so long that it is worth a word. */
+export function useLate(waiting: boolean): boolean {
+  const [late, setLate] = useState(false);
+  if (late && !waiting) setLate(false);
+  useEffect(() => {
+    if (!waiting) return;
+    const timer = setTimeout(() => setLate(true), LATE_MS);
+    return () => clearTimeout(timer);
+  }, [waiting]);
+  return late;
+}
