@@ -7,12 +7,29 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from persistence.ids import new_id
+
 Connection = AsyncConnection[Any]
 
 
 class Appointment(NamedTuple):
     room_name: str | None
     coach_id: UUID | None
+
+
+_HOLD = """
+    INSERT INTO appointments (id, room_name, coach_id, scheduled_for)
+    SELECT %(id)s, %(room)s, %(coach)s, now()
+    WHERE NOT EXISTS (SELECT FROM sessions WHERE room_name = %(room)s)
+      AND NOT EXISTS (SELECT FROM api_keys WHERE %(room)s = ANY(rooms) AND revoked_at IS NULL)
+    ON CONFLICT (room_name) DO NOTHING
+"""
+
+
+async def hold(db: Connection, coach_id: UUID, room_name: str) -> bool:
+    """Make an appointment of a coach's in a room that nobody has; return False if somebody does."""
+    values = {"id": new_id(), "room": room_name, "coach": coach_id}
+    return (await db.execute(_HOLD, values)).rowcount == 1
 
 
 async def for_update(db: Connection, appointment_id: UUID) -> Appointment | None:

@@ -3,21 +3,25 @@
 A session is reported, then what was said in it, in as many portions as its agent likes, and its end
 with the last of them. All of it may be reported again. A session of one of this installation's
 workers is written by its journal alone, and what was said in a session that has ended stands.
+
+One whose agent says nothing more is given up after a day, as that of a lost worker: provisionally,
+since its agent may have been cut off, and what it reports then takes that end back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from persistence import passages, tombstones
-from persistence.deferring import AfterSession
+from persistence.deferring import AfterSession, defer
 from persistence.events import (
     Completeness,
     Ended,
@@ -29,9 +33,34 @@ from persistence.events import (
     transcript_sha256,
 )
 from persistence.journal.records import record_of
+from persistence.liveness import JOBS_DELAY, AfterReclaim
 from persistence.passages import Passage
+from persistence.people import lookup
+from persistence.rows import claim
+from persistence.sessions import RECLAIMED_MINUTES
 
 Connection = AsyncConnection[Any]
+
+
+PATIENCE = timedelta(hours=24)
+"""A session that began, and in which the last turn was said, longer ago is given up."""
+GIVEN_UP = "its agent reported no end"
+
+_GIVE_UP = """
+WITH silent AS (
+    SELECT id, GREATEST(started_at, last_turn_at) AS last_sign FROM sessions
+    WHERE status = 'active' AND worker_id IS NULL
+      AND GREATEST(started_at, last_turn_at) < now() - %(patience)s
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE sessions s SET
+    status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
+    ended_at = silent.last_sign,
+    duration_seconds = LEAST(EXTRACT(epoch FROM silent.last_sign - s.started_at), %(longest)s),
+    turn_count = (SELECT count(*) FROM turns t WHERE t.session_id = s.id),
+    completeness = 'partial', completeness_reason = %(reason)s
+FROM silent WHERE s.id = silent.id RETURNING s.id
+"""
 
 
 class Refusal(StrEnum):
@@ -39,6 +68,7 @@ class Refusal(StrEnum):
 
     UNKNOWN = "there is no such session: it is to be reported first"
     OF_A_WORKER = "that session is recorded by a worker of this installation"
+    OTHERS = "that session is another client's, or was held in another room"
     ENDED = "that session has ended: what was said in it stands"
     ERASED = "that session was erased, or the client whose it is"
     BACKWARDS = "that session began after that"
@@ -65,6 +95,14 @@ class _Standing(NamedTuple):
     worker_id: UUID | None
     status: str
     started_at: datetime
+    room_name: str | None
+    client_identity: str | None
+    user_id: UUID | None
+    given_up: bool
+
+    @property
+    def is_open(self) -> bool:
+        return self.status == "active" or self.given_up
 
 
 async def session(
@@ -78,11 +116,26 @@ async def session(
         found = await _standing(db, session_id)
         if found is not None and found.worker_id is not None:
             return Refusal.OF_A_WORKER
-        if found is not None and found.status != "active":
+        if found is not None and await _differs(db, found, started):
+            return Refusal.OTHERS
+        if found is not None and not found.is_open:
             return found.status
         begun = _passage(session_id, [started], started.at, started)
         outcome = await passages.write(db, [begun], key, after_session)
     return Refusal.ERASED if outcome.dropped else "active"
+
+
+async def give_up(db: Connection, after_reclaim: AfterReclaim) -> list[UUID]:
+    """End reported sessions of which nothing was said to have happened for a day; return their ids.
+
+    Their jobs are deferred as those of a reclaim; several who do so at once share the work.
+    """
+    values = {"patience": PATIENCE, "longest": RECLAIMED_MINUTES * 60, "reason": GIVEN_UP}
+    async with db.transaction():
+        found = await db.execute(_GIVE_UP, values)
+        session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
+        await defer(db, session_ids, partial(after_reclaim, delay=JOBS_DELAY))
+    return session_ids
 
 
 async def transcript(
@@ -109,7 +162,7 @@ async def transcript(
             return Refusal.BACKWARDS
         before = await _said(db, session_id)
         dropped = 0
-        if found.status == "active":
+        if found.is_open:
             dropped = await _write(db, key, session_id, said, end, after_session)
         elif {turn.item_id for turn in said} - {item for _, item, *_ in before}:
             return Refusal.ENDED
@@ -126,9 +179,33 @@ async def _erased(db: Connection, key: bytes, session_id: UUID) -> bool:
 
 
 async def _standing(db: Connection, session_id: UUID) -> _Standing | None:
-    query = "SELECT worker_id, status, started_at FROM sessions WHERE id = %s FOR UPDATE"
+    query = """
+        SELECT worker_id, status, started_at, room_name, client_identity, user_id,
+               reclaimed_at IS NOT NULL FROM sessions WHERE id = %s FOR UPDATE
+    """
     row = await (await db.execute(query, [session_id])).fetchone()
     return row and _Standing(*row)
+
+
+async def _differs(db: Connection, found: _Standing, told: Started) -> bool:
+    """Return whether what is told of a session is of another: what it does not say may be added."""
+    if found.room_name not in (None, told.room_name):
+        return True
+    told_user = await _user(db, told.client_user, told.client_identity)
+    user = found.user_id or await _user(db, found.client_identity)
+    if user is not None and told_user is not None:
+        return user != told_user
+    identities = (found.client_identity, told.client_identity)
+    if None not in identities:
+        return identities[0] != identities[1]
+    is_known = user is not None or found.client_identity is not None
+    return is_known and (told.client_identity is not None or told.client_user is not None)
+
+
+async def _user(db: Connection, *claims: str | None) -> UUID | None:
+    query = f"SELECT {lookup('client')}"
+    row = await (await db.execute(query, claim("client", *claims))).fetchone()
+    return row[0] if row else None
 
 
 async def _said(

@@ -35,15 +35,18 @@ _CLIENTS = """
     UNION ALL
     SELECT user_id FROM sessions WHERE coach_id = %(viewer)s AND user_id IS NOT NULL
 """
-_OTHERS_ROOM = """
-    SELECT EXISTS (
+_HAS_ROOM = """
+    SELECT (EXISTS (
+        SELECT FROM appointments a WHERE a.room_name = %(room)s AND a.coach_id = %(viewer)s
+    ) OR EXISTS (
+        SELECT FROM sessions s WHERE s.room_name = %(room)s AND {condition}
+    )) AND NOT EXISTS (
         SELECT FROM appointments a
         WHERE a.room_name = %(room)s AND a.coach_id IS NOT NULL
           AND a.coach_id IS DISTINCT FROM %(viewer)s
-    ) OR EXISTS (
+    ) AND NOT EXISTS (
         SELECT FROM sessions s
-        WHERE s.room_name = %(room)s AND s.status = 'active'
-          AND (s.coach_id IS NOT NULL OR s.user_id IS NOT NULL) AND ({condition}) IS NOT TRUE)
+        WHERE s.room_name = %(room)s AND s.status = 'active' AND ({condition}) IS NOT TRUE)
 """
 
 CONDITIONS = {
@@ -81,12 +84,12 @@ def parameters(viewer: Viewer) -> dict[str, Any]:
     return {"viewer": viewer.user_id, "viewer_identity": viewer.identity}
 
 
-async def is_others_room(db: Connection, viewer: Viewer, room: str) -> bool:
-    """Return whether somebody else's appointment, or a session that `viewer` may not read, has it.
+async def has_room(db: Connection, viewer: Viewer, room: str) -> bool:
+    """Return whether a room is a coach's: by an appointment, or a session that they may read.
 
-    A running session of which neither coach nor client is known is nobody's.
+    It is not while somebody else's appointment, or a running session of others, is held in it.
     """
-    query = _OTHERS_ROOM.format(condition=CONDITIONS[viewer.reach])
+    query = _HAS_ROOM.format(condition=CONDITIONS[viewer.reach])
     values = {"room": room, **parameters(viewer)}
     row = await (await db.execute(query, values)).fetchone()
     return bool(row and row[0])

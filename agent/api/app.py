@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from agent.api import (
@@ -22,13 +21,15 @@ from agent.api import (
     reported,
     resources,
     rooms,
-    searching,
     signin,
     sync_runs,
     tokens,
     transcripts,
+    upkeep,
     users,
 )
+from agent.api.bounds import Bounds
+from agent.api.cors import Cors
 from agent.api.edge import Edge
 from agent.api.measures import Measures
 from agent.api.shapes import Problem
@@ -38,6 +39,23 @@ from agent.worker.background import running
 TITLE = "voice-coach"
 VERSION = "1"
 SUMMARY = "Sessions of an AI voice coach: rooms, tokens, transcripts, health."
+
+
+TOPICS = (
+    health,
+    figures,
+    transcripts,
+    events,
+    ratings,
+    users,
+    rooms,
+    tokens,
+    sync_runs,
+    reported,
+    signin,
+    probes,
+    processes,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -54,36 +72,22 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         lifespan=_lifespan(settings),
     )
-    for topic in (
-        health,
-        figures,
-        transcripts,
-        events,
-        ratings,
-        users,
-        rooms,
-        tokens,
-        sync_runs,
-        reported,
-        signin,
-        probes,
-        processes,
-    ):
+    for topic in TOPICS:
         app.include_router(topic.router)
     page.install(app, settings)
-    if origins := listed(settings.api_origins):
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH"],
-            allow_headers=["Authorization", "X-API-Key", "Content-Type", "Last-Event-ID"],
-            expose_headers=["Link", "Retry-After", "X-Request-ID", "ETag"],
-        )
-    app.state.measures = Measures()
-    app.add_middleware(Edge, measures=app.state.measures)
     errors.install(app)
+    _surround(app, settings)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     return app
+
+
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """Put around the routes what every request goes through; what is added last is outermost."""
+    app.add_middleware(Bounds)
+    if origins := listed(settings.api_origins):
+        app.add_middleware(Cors, origins=origins)
+    app.state.measures = Measures()
+    app.add_middleware(Edge, measures=app.state.measures)
 
 
 def _lifespan(
@@ -93,12 +97,13 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with resources.opened(settings) as opened:
             app.state.resources = opened
-            upkeep = {
+            tasks = {
                 "health_checks": lambda: health.record_regularly(opened),
                 "following": opened.following.run,
-                "search": lambda: searching.gather_regularly(opened),
+                "search": lambda: upkeep.gather_words(opened),
+                "reported_sessions": lambda: upkeep.give_up_the_silent(opened),
             }
-            async with running(upkeep):
+            async with running(tasks):
                 yield
 
     return lifespan

@@ -79,7 +79,7 @@ async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
         details = "this key is unknown, expired or revoked" if key else "this route needs a key"
         raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
     if not sent:
-        _require_csrf_token(request, key)
+        require_csrf_token(request, key)
     if sent and sent == internal_key and not (bearer or api_key):
         found = replace(found, scopes=[s for s in found.scopes if s == Scope.INTERNAL])
     request.state.key = key
@@ -95,12 +95,18 @@ async def known_caller(request: Request, resources: Resources, key: str) -> Key 
     return found
 
 
+def scopes_of(caller: Key) -> list[Scope]:
+    """Return what a caller may do; a scope that this version does not know allows nothing."""
+    return [scope for scope in Scope if scope in caller.scopes]
+
+
 def csrf_token(key: str) -> str:
     """Return the token that goes with a key's cookie: no other site can know it."""
     return hmac.new(key.encode(), b"voice-coach csrf", hashlib.sha256).hexdigest()
 
 
-def _require_csrf_token(request: Request, key: str) -> None:
+def require_csrf_token(request: Request, key: str) -> None:
+    """Raise 403 if the request may change something and has not the token of `key`."""
     if request.method in SAFE_METHODS:
         return
     given = request.headers.get("x-csrf-token", "")

@@ -7,13 +7,14 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-import structlog
-from fastapi import APIRouter, Depends, Header, Path, Response
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
 from agent.api.auth import Scope, needs
+from agent.api.edge import request_id
 from agent.api.errors import ApiError, documented
 from agent.api.event_stream import EventStream
 from agent.api.following import NoPlaceError
+from agent.api.limits import site_of
 from agent.api.resources import The, connection
 from agent.api.transcripts import viewer_of
 from persistence import reads, transcripts
@@ -39,6 +40,8 @@ _EVENT = {
 AT_ONCE = 20
 AT_ONCE_BY_ADMINISTRATORS = 1000
 """Streams that one key may hold open, in one process."""
+AT_ONCE_FROM_AN_ADDRESS = 1000
+"""The same, with however many keys."""
 RETRY_SECONDS = 30
 
 _STREAM: dict[int | str, dict[str, Any]] = {
@@ -52,14 +55,16 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 Reader = Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))]
 
 
-async def _place(resources: The, reader: Reader) -> AsyncIterator[None]:
+async def _place(request: Request, resources: The, reader: Reader) -> AsyncIterator[None]:
     """Hold one of the reader's places until the stream has ended; raises 429 if none is left."""
     most = AT_ONCE_BY_ADMINISTRATORS if Scope.ADMIN in reader.scopes else AT_ONCE
+    site = site_of(request.client.host if request.client else "")
+    take = resources.following.place
     try:
-        with resources.following.place(reader.id, most):
+        with take(f"key {reader.id}", most), take(f"address {site}", AT_ONCE_FROM_AN_ADDRESS):
             yield
     except NoPlaceError:
-        details = f"at most {most} streams at once for each key"
+        details = f"at most {most} streams at once for each key, and some more for an address"
         headers = {"Retry-After": str(RETRY_SECONDS)}
         raise ApiError(HTTPStatus.TOO_MANY_REQUESTS, details, headers) from None
 
@@ -74,8 +79,7 @@ async def _followed(
     async with connection(resources) as db:
         if await transcripts.session(db, session_id, viewer_of(reader)) is None:
             raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
-        await reads.note(db, [session_id], reader, "events", request_id)
+        await reads.note(db, [session_id], reader, "events", request_id())
     return session_id
 
 

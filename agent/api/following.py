@@ -57,7 +57,7 @@ class Event:
 
 
 class NoPlaceError(Exception):
-    """A key follows as many sessions as it may at once."""
+    """A key, or an address, follows as many sessions as it may at once."""
 
 
 class Watcher:
@@ -98,19 +98,19 @@ class Following:
         self._watched: dict[UUID, Watched] = {}
         self._unread: set[UUID] = set()
         self._wanted = asyncio.Event()
-        self._by_key: Counter[UUID] = Counter()
+        self._held: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, key_id: UUID, most: int) -> Iterator[None]:
-        """Take one of the `most` places that a key has to follow; raises NoPlaceError."""
-        if self._by_key[key_id] >= most:
+    def place(self, holder: str, most: int) -> Iterator[None]:
+        """Take one of the `most` places to follow that `holder` has; raises NoPlaceError."""
+        if self._held[holder] >= most:
             raise NoPlaceError
-        self._by_key[key_id] += 1
+        self._held[holder] += 1
         try:
             yield
         finally:
-            self._by_key[key_id] -= 1
-            self._by_key += Counter()  # without those at zero
+            self._held[holder] -= 1
+            self._held += Counter()  # without those at zero
 
     @asynccontextmanager
     async def watch(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import IPv4Address, ip_address, ip_network
@@ -70,3 +71,15 @@ def site_of(address: str) -> str:
     if known.ipv4_mapped is not None:
         return str(known.ipv4_mapped)
     return str(ip_network((known.packed, 64), strict=False))
+
+
+def is_listed(address: str, proxies: str | Sequence[str] | None) -> bool:
+    """Return whether `address` is one of `proxies`, as uvicorn takes them: "*" is everybody."""
+    listed = proxies.split(",") if isinstance(proxies, str) else list(proxies or [])
+    if "*" in listed or address in listed:
+        return True
+    try:
+        known = ip_address(address)
+        return any(known in ip_network(network) for network in listed if "/" in network)
+    except ValueError:
+        return False

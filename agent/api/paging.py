@@ -10,11 +10,13 @@ import base64
 import binascii
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request, Response
 from pydantic import AfterValidator, Field
 
+from agent.api.resources import Resources
 from agent.api.shapes import MAX_PAGE_SIZE, PAGE_SIZE, Shape, in_utc
 from persistence.paging import Position
 
@@ -89,7 +91,19 @@ def cut(
     `places` are those of `rows`, in the same order.
     """
     if len(rows) > paged.limit:
-        cursor = cursor_of(places[paged.limit - 1])
-        url = request.url.include_query_params(cursor=cursor)
-        response.headers["Link"] = f'<{url}>; rel="next"'
+        link = _next(request, cursor_of(places[paged.limit - 1]))
+        response.headers["Link"] = f'<{link}>; rel="next"'
     return rows[: paged.limit]
+
+
+def _next(request: Request, cursor: str) -> str:
+    """Return where the next page is: under the URL of the setting, else from this one's root.
+
+    A host that the request names is nobody's word but its sender's.
+    """
+    resources: Resources = request.app.state.resources
+    query = [
+        (name, value) for name, value in request.query_params.multi_items() if name != "cursor"
+    ]
+    base = (resources.settings.api_public_url or "").rstrip("/")
+    return f"{base}{request.scope['path']}?{urlencode([*query, ('cursor', cursor)])}"

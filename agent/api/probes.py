@@ -9,8 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from agent.api.auth import Scope, needs
 from agent.api.errors import documented
 from agent.api.measures import Measures
-from agent.api.resources import The, connection
-from persistence import health
+from agent.api.resources import The
 
 router = APIRouter(tags=["probes"])
 
@@ -23,9 +22,8 @@ async def live() -> str:
 
 @router.get("/readyz", response_class=PlainTextResponse, responses={**documented(503)})
 async def ready(resources: The) -> str:
-    """Say whether requests can be answered: whether Postgres answers."""
-    async with connection(resources) as db:
-        await health.ping(db)
+    """Say whether requests can be answered: whether Postgres answered within the last second."""
+    await resources.readiness.require()
     return "ready\n"
 
 

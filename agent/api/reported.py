@@ -183,7 +183,11 @@ async def report_session(db: Db, told: ReportedSession) -> StartedSession:
 async def report_transcript(
     db: Db, session_id: Annotated[UUID, Path(alias="sessionId")], told: ReportedTranscript
 ) -> KeptTranscript:
-    """Take what was said in a reported session, and its end; turns told twice are there once."""
+    """Take what was said in a reported session, and its end; turns told twice are there once.
+
+    A session of which nothing happened for a day, and no end was told, is ended as `worker_lost`;
+    what is told of it later takes that back.
+    """
     said = [_turn(session_id, turn) for turn in told.turns]
     outcome = await reported.transcript(db, session_id, said, _end(told.ended), after_session.defer)
     if isinstance(outcome, Refusal):

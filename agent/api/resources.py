@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from agent.api.errors import ApiError
 from agent.api.following import Following
 from agent.api.limits import Limits
+from agent.api.readiness import Readiness
 from agent.settings import Settings, secret
 from persistence import database
 from persistence.keys import Key
@@ -34,6 +35,7 @@ class Resources:
     livekit: livekit.LiveKitAPI
     limits: Limits
     following: Following
+    readiness: Readiness
     started: float = field(default_factory=time.monotonic)
     """When this process began to serve, by the monotonic clock."""
     remembered: dict[bytes, tuple[Key, float]] = field(default_factory=dict)
@@ -52,7 +54,12 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
         _livekit_client(settings) as client,
     ):
         yield Resources(
-            settings, pool, client, Limits.of(settings), Following(secret(settings.database_url))
+            settings,
+            pool,
+            client,
+            limits=Limits.of(settings),
+            following=Following(secret(settings.database_url)),
+            readiness=Readiness(pool),
         )
 
 

@@ -27,6 +27,7 @@ from agent.tickets import room_configuration
 from persistence import appointments
 from persistence.appointments import Appointment
 from persistence.keys import Key
+from persistence.viewers import Reach, Viewer, has_room
 
 router = APIRouter(prefix="/api/rooms", tags=["rooms"])
 
@@ -80,12 +81,16 @@ async def create_room(
 ) -> MadeRoom:
     """Make a room with the agent dispatched to it; asking again for the same is harmless.
 
-    A coach's appointments are their own, and a key that has some rooms makes no others.
+    A coach's appointments are their own, and a key that has some rooms makes no others. What a
+    coach makes without an appointment becomes one of theirs: else nobody knew whose room it is.
     """
     name = wanted.room_name or _made_up(caller)
     if wanted.appointment_id is not None:
         async with connection(resources) as db, db.transaction():
             name = await _appointed(db, caller, wanted.appointment_id, wanted.room_name, name)
+    elif caller.rooms is None and not _is_more_than_coach(caller):
+        async with connection(resources) as db:
+            await _hold(db, caller, name)
     if caller.rooms is not None and name not in caller.rooms:
         raise ApiError(HTTPStatus.FORBIDDEN, "this key does not have that room")
     sid = await _make(resources, name)
@@ -115,9 +120,22 @@ async def _appointed(
     return name
 
 
+def _is_more_than_coach(caller: Key) -> bool:
+    return bool({Scope.ADMIN, Scope.INTERNAL} & set(caller.scopes))
+
+
+async def _hold(db: Connection, coach: Key, name: str) -> None:
+    """Make the room one of the coach's, if it is none yet; raises 403 if it is somebody else's."""
+    viewer = Viewer(Reach.CLIENTS, coach.user_id, coach.identity)
+    if await has_room(db, viewer, name):
+        return
+    if coach.user_id is None or not await appointments.hold(db, coach.user_id, name):
+        raise ApiError(HTTPStatus.FORBIDDEN, "that room cannot be this coach's")
+
+
 def _may_hold(caller: Key, appointment: Appointment) -> bool:
     """Return whether the appointment is the caller's, or the caller is more than a coach."""
-    if {Scope.ADMIN, Scope.INTERNAL} & set(caller.scopes):
+    if _is_more_than_coach(caller):
         return True
     return caller.user_id is not None and appointment.coach_id == caller.user_id
 

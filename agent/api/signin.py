@@ -13,7 +13,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, JsonValue
 
-from agent.api.auth import COOKIE, Scope, csrf_token, known_caller, needs
+from agent.api.auth import (
+    COOKIE,
+    Scope,
+    csrf_token,
+    known_caller,
+    needs,
+    require_csrf_token,
+    scopes_of,
+)
 from agent.api.errors import ApiError, documented
 from agent.api.resources import The
 from agent.api.shapes import Shape, Time, example
@@ -64,7 +72,7 @@ async def sign_in(request: Request, response: Response, resources: The, given: C
         max_age=_seconds_left(caller),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=request.scope["scheme"] == "https",
     )
     return _me(caller, given.key)
 
@@ -75,17 +83,22 @@ async def show_me(request: Request, caller: Annotated[Key, Depends(needs(*Scope)
     return _me(caller, request.state.key)
 
 
-@router.post("/sign-out", status_code=204, responses=documented())
-async def sign_out(response: Response) -> None:
-    """Sign this browser out."""
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+@router.post("/sign-out", status_code=204, responses=documented(403))
+async def sign_out(request: Request, response: Response) -> None:
+    """Sign this browser out, if one is signed in; another site's page cannot.
+
+    Whether the key still holds does not matter: who has it may forget it.
+    """
+    if key := request.cookies.get(COOKIE):
+        require_csrf_token(request, key)
+        response.delete_cookie(COOKIE, httponly=True, samesite="strict")
 
 
 def _me(caller: Key, key: str) -> Me:
     return Me(
         identity=caller.identity,
         name=caller.display_name,
-        scopes=[Scope(scope) for scope in caller.scopes],
+        scopes=scopes_of(caller),
         rooms=caller.rooms,
         expires_at=caller.expires_at,
         csrf_token=csrf_token(key),

@@ -24,7 +24,7 @@ from agent.tickets import room_configuration, ticket
 from agent.worker.people import person_of
 from persistence.events import Role
 from persistence.keys import Key
-from persistence.viewers import Reach, Viewer, is_others_room
+from persistence.viewers import Reach, Viewer, has_room
 
 router = APIRouter(prefix="/api/livekit", tags=["rooms"])
 
@@ -68,7 +68,7 @@ async def create_token(
     identity, role = _identity(caller), _role(caller)
     attributes = _attributes(identity, role, caller)
     room = _room(caller, wanted)
-    await _refuse_others_room(resources, caller, room)
+    await _refuse_room(resources, caller, room)
     _refuse_other(caller, wanted, attributes)
     _refuse_other_room_config(settings, wanted.room_config)
     token = _token(settings, identity, room, attributes)
@@ -100,8 +100,8 @@ def _attributes(identity: str, role: Role, caller: Key) -> dict[str, str]:
 def _room(caller: Key, wanted: WantedToken) -> str:
     """Return the room to join: the one asked for if the key has it, else the only one it has.
 
-    A coach's key without rooms has all but those of other coaches, an administrator's has all: it
-    makes rooms to try them.
+    A coach's key without rooms has those of their appointments and of their clients' sessions, an
+    administrator's has all: it makes rooms to try them.
     """
     if caller.rooms is None and not {Scope.COACH, Scope.ADMIN} & set(caller.scopes):
         raise _forbidden("this key has no room")
@@ -114,14 +114,14 @@ def _room(caller: Key, wanted: WantedToken) -> str:
     return caller.rooms[0]
 
 
-async def _refuse_others_room(resources: Resources, caller: Key, room: str) -> None:
-    """Keep a coach whose key names no rooms out of where they may not read what is said."""
+async def _refuse_room(resources: Resources, caller: Key, room: str) -> None:
+    """Keep a coach whose key names no rooms out of what nobody knows to be theirs."""
     if caller.rooms is not None or Scope.ADMIN in caller.scopes:
         return
     viewer = Viewer(Reach.CLIENTS, caller.user_id, caller.identity)
     async with connection(resources) as db:
-        if await is_others_room(db, viewer, room):
-            raise _forbidden("that room is another coach's")
+        if not await has_room(db, viewer, room):
+            raise _forbidden("that room is not one of this coach's")
 
 
 def _refuse_other(caller: Key, wanted: WantedToken, attributes: dict[str, str]) -> None:

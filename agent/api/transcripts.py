@@ -10,12 +10,12 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import structlog
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import Field
 
 from agent.api import messages, paging, unchanged
 from agent.api.auth import Db, Scope, needs
+from agent.api.edge import request_id
 from agent.api.errors import ApiError, documented
 from agent.api.exports import EXPORTS, as_json
 from agent.api.messages import Transcript
@@ -96,7 +96,7 @@ async def _with_hits(
 ) -> list[messages.Session]:
     """Return the sessions with what was said where the words are, and note that it was read."""
     found = await search.hits(db, [row.id for row in rows], text)
-    await reads.note(db, list(found), reader, "excerpts", _request_id())
+    await reads.note(db, list(found), reader, "excerpts", request_id())
     return [messages.session(row, found.get(row.id, [])) for row in rows]
 
 
@@ -155,9 +155,5 @@ async def _read(db: Connection, reader: Key, session_id: UUID, what: str) -> Tra
     row, turns = await transcripts.whole(db, session_id, viewer_of(reader))
     if row is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-    await reads.note(db, [session_id], reader, what, _request_id())
+    await reads.note(db, [session_id], reader, what, request_id())
     return messages.transcript(row, turns, await ratings.of(db, session_id))
-
-
-def _request_id() -> str:
-    return str(structlog.contextvars.get_contextvars().get("request_id", ""))

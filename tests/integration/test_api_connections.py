@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -94,4 +95,45 @@ async def test_one_whose_answer_takes_its_time_or_who_asks_again_is_kept(port: i
         writer.write(REQUEST.replace(b"/ ", path, 1))
         await reader.readuntil(b"\r\n\r\n")
         assert await reader.readexactly(2) == b"xx"
+    writer.close()
+
+
+async def test_one_address_has_only_so_many_connections(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one is cut, and there is place again for one that goes."""
+    monkeypatch.setattr(connections, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(connections, "AT_ONCE", 2)
+    monkeypatch.setattr(connections, "is_listed", lambda *_: False)
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await cut(reader)
+    writer.close()
+    held[0][1].close()
+    async with asyncio.timeout(20):
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(REQUEST)
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionResetError):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+                break
+    writer.close()
+    held[1][1].close()
+
+
+async def test_a_proxy_has_as_many_as_it_likes(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "AT_ONCE", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(REQUEST)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.close()
+
+
+async def test_what_is_no_http_is_answered_like_any_error(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x16\x03\x01\r\n\r\n")
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"x-request-id: " in head.lower()
+    assert set(json.loads(body)) == {"error", "details"}
     writer.close()

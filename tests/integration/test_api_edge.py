@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import httpx2
@@ -14,6 +16,7 @@ import structlog
 from serving import Api, add_session, serving, settings
 from structlog.testing import capture_logs
 
+from agent.api import bounds
 from agent.api.app import create_app
 from persistence import keys
 from persistence.errors import DatabaseRefusedError, DatabaseUnavailableError, SchemaOutdatedError
@@ -388,14 +391,96 @@ async def test_answers_are_no_page_to_a_browser(api: Api) -> None:
         assert headers["x-frame-options"] == "DENY"
 
 
-async def test_pages_of_named_sites_may_call_and_others_may_not(database_url: str) -> None:
-    named = settings(database_url, api_origins="https://board.example")
-    asked = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-api-key"}
-    async with serving(named) as api:
-        for origin, allowed in (("https://board.example", True), ("https://evil.example", False)):
-            answer = await api.http.options(LIST, headers={"Origin": origin, **asked})
-            found = answer.headers.get("access-control-allow-origin")
-            assert found == (origin if allowed else None)
+BOARD = "https://board.example"
+
+
+@pytest.fixture
+async def named(database_url: str) -> AsyncIterator[Api]:
+    """The API, which pages of one other site may call."""
+    async with serving(settings(database_url, api_origins=BOARD)) as api:
+        yield api
+
+
+async def preflight(api: Api, origin: str, **asked: str) -> httpx2.Response:
+    wanted = {"method": "GET", "headers": "x-api-key"} | asked
+    headers = {f"Access-Control-Request-{name}": value for name, value in wanted.items()}
+    return await api.http.options(LIST, headers={"Origin": origin, **headers})
+
+
+async def test_pages_of_named_sites_may_call_and_others_may_not(named: Api) -> None:
+    for origin, allowed in ((BOARD, True), ("https://evil.example", False)):
+        answer = await preflight(named, origin)
+        found = answer.headers.get("access-control-allow-origin")
+        assert found == (origin if allowed else None)
+        assert answer.status_code == (200 if allowed else 403)
+
+
+@pytest.mark.parametrize(
+    ("origin", "asked"),
+    [("https://evil.example", {}), (BOARD, {"method": "DELETE"}), (BOARD, {"headers": "x-other"})],
+)
+async def test_a_page_that_may_not_call_is_told_so_as_of_any_error(
+    named: Api, origin: str, asked: dict[str, str]
+) -> None:
+    answer = await preflight(named, origin, **asked)
+    assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+    assert answer.json()["details"]
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+
+
+async def test_a_page_of_a_named_site_can_read_every_error(
+    named: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong before a route is come to, in one, and by its taking too long."""
+
+    async def fail() -> None:
+        raise ValueError
+
+    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.5)
+    named.app.add_api_route("/never", asyncio.Event().wait)
+    named.app.add_api_route("/fails", fail)
+    asked = {"Origin": BOARD}
+    answers = {
+        401: await named.http.get(LIST, headers=asked),
+        404: await named.http.get("/nowhere", headers=asked),
+        413: await named.http.post(TOKEN, headers=asked, content=b" " * 65537),
+        500: await named.http.get("/fails", headers=asked),
+        503: await named.http.get("/never", headers=asked),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == BOARD
+        assert "X-Request-ID" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["x-request-id"]
+        assert set(answer.json()) == {"error", "details"}
+
+
+async def test_a_body_that_breaks_off_is_no_request(api: Api) -> None:
+    said: list[object] = []
+    messages = iter(
+        [
+            {"type": "http.request", "body": b"{}", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: object) -> None:
+        said.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/rooms/create",
+        "query_string": b"",
+        "headers": [(b"x-api-key", (await api.key("internal")).encode())],
+        "client": ("192.0.2.1", 1),
+    }
+    await api.app(scope, receive, send)
+    assert said == []
 
 
 @pytest.mark.parametrize("origins", ["*", "board.example", "https://board.example/page"])

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from serving import START, add_session, add_turns, settings
 
-from agent.api import edge, following
+from agent.api import bounds, following
 from agent.api.app import create_app
 from persistence import database, keys
 from persistence.keys import NewKey
@@ -288,10 +288,28 @@ async def test_one_key_holds_only_so_many_streams(
         await take(again, 1)
 
 
+async def test_one_address_holds_only_so_many_streams_with_however_many_keys(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.api.events.AT_ONCE_FROM_AN_ADDRESS", 1)
+    session = await add_session(server.db, status="active", client_identity="client-ada")
+    await say(server, session, 1, "one")
+    key, other = [await server.key("client", "client-ada") for _ in range(2)]
+    path = f"{server.url}{LIST}/{session}/events"
+    async with server.watching(session, key) as seen:
+        await take(seen, 1)
+        refused = await server.http.get(path, headers={"X-API-Key": other})
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "30")
+        await end(server, session)
+        await take(seen, 1)
+    async with server.watching(session, other) as again:
+        await take(again, 1)
+
+
 async def test_who_stops_reading_is_cut_off(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.5)
     session = await add_session(server.db, status="active")
     key = await server.key("admin")
     sessions = server.uvicorn.config.app.state.resources.following

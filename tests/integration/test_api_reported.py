@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from serving import Api, add_session, add_user
 
-from persistence import tombstones
+from agent.jobs import after_session
+from persistence import reported, tombstones
 from persistence.ids import new_id
 
 SESSIONS = "/api/internal/sessions"
@@ -206,3 +208,70 @@ async def test_a_session_does_not_end_before_it_began(api: Api) -> None:
     assert (await tell(api, key, session, turns=[said(1)], ended=early)).status_code == 409
     assert await count(api, "SELECT count(*) FROM turns") == 0
     assert await count(api, "SELECT count(*) FROM sessions WHERE status = 'active'") == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "again", "is_another"),
+    [
+        ({}, {"clientIdentity": "client-bob"}, True),
+        ({}, {"roomName": "elsewhere"}, True),
+        ({}, {"clientIdentity": None}, False),
+        ({"clientIdentity": None}, {}, False),
+        ({}, {"pipeline": "other"}, False),
+        # of people who are known, by either name of theirs
+        ({"clientIdentity": "client-eve"}, {"clientIdentity": "eve"}, False),
+        ({"clientIdentity": "client-eve"}, {"clientIdentity": "client-ada"}, True),
+        ({"clientIdentity": "client-eve"}, {"clientIdentity": None, "clientId": "carl"}, True),
+        ({"clientIdentity": "client-eve"}, {"clientIdentity": None, "clientId": "eve"}, False),
+        ({"clientIdentity": None, "clientId": "eve"}, {"clientIdentity": "client-ada"}, True),
+    ],
+)
+async def test_a_session_is_not_told_again_as_another_clients(
+    api: Api, told: dict[str, Any], again: dict[str, Any], *, is_another: bool
+) -> None:
+    users = {name: str(await add_user(api.db, name)) for name in ("eve", "carl")}
+
+    def of(more: dict[str, Any]) -> dict[str, Any]:
+        known = {"clientId": users[more["clientId"]]} if "clientId" in more else {}
+        return {**TOLD, **more, **known}
+
+    key = await api.key("internal")
+    session = str(uuid4())
+    assert (await api.post(SESSIONS, key, {**of(told), "id": session})).status_code == 201
+    before = await facts(api)
+    answer = await api.post(SESSIONS, key, {**of(again), "id": session})
+    assert answer.status_code == (409 if is_another else 201)
+    assert (await facts(api) == before) or not is_another
+
+
+async def facts(api: Api) -> list[Any]:
+    query = "SELECT user_id, client_identity, room_name FROM sessions"
+    return await (await api.db.execute(query)).fetchall()
+
+
+async def test_what_nobody_ends_is_given_up_after_a_day_and_taken_back_by_its_agent(
+    api: Api,
+) -> None:
+    key, admin = await api.key("internal"), await api.key("admin")
+    now = datetime.now(UTC)
+    long_ago, lately = ((now - timedelta(hours=hours)).isoformat() for hours in (25, 23))
+    fresh = await started(api, key, roomName="fresh", startedAt=lately)
+    worked = await add_session(api.db, status="active", worker_id=new_id())
+    spoken = await started(api, key, roomName="spoken", startedAt=long_ago)
+    await tell(api, key, spoken, turns=[said(1, timestamp=lately, endTime=lately)])
+    silent = await started(api, key, roomName="silent", startedAt=long_ago)
+    await tell(api, key, silent, turns=[said(1, timestamp=long_ago, endTime=long_ago)])
+    assert await reported.give_up(api.db, after_session.defer) == [UUID(silent)]
+    assert await reported.give_up(api.db, after_session.defer) == []
+    active = {str(fresh), str(worked), str(spoken)}
+    listed = (await api.get("/api/admin/transcripts?status=active", admin)).json()
+    assert {session["id"] for session in listed} == active
+    shown = (await api.get(f"/api/admin/transcripts/{silent}", admin)).json()
+    assert (shown["status"], shown["endReason"]) == ("cancelled", "worker_lost")
+    assert shown["completeness"] == "partial"
+    assert await count(api, "SELECT count(*) FROM procrastinate_jobs") == 1
+    answer = await tell(api, key, silent, turns=[said(2)], ended=end(at=lately))
+    assert (answer.status_code, answer.json()["status"]) == (201, "completed")
+    assert (answer.json()["turnCount"], answer.json()["added"]) == (2, 1)
+    shown = (await api.get(f"/api/admin/transcripts/{silent}", admin)).json()
+    assert (shown["endReason"], shown["completeness"]) == ("client_left", "complete")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from serving import Api, add_session, serving, settings
 
-from agent.api import edge
+from agent.api import bounds, readiness
 from agent.api.auth import COOKIE, csrf_token
 from persistence import keys
 
@@ -79,17 +79,66 @@ async def test_a_key_in_a_header_counts_before_the_cookie(api: Api) -> None:
 
 
 async def test_signing_out_takes_the_cookie_away(api: Api) -> None:
+    """Of a key that holds no longer, too."""
+    for key in (await api.key("admin"), keys.generate()):
+        cookie = {"Cookie": f"{COOKIE}={key}"}
+        signed = {**cookie, "X-CSRF-Token": csrf_token(key)}
+        answer = await api.http.post("/api/sign-out", headers=signed)
+        assert answer.status_code == 204
+        assert cookie_of(answer).value == ""
+
+
+async def test_another_sites_page_signs_nobody_out(api: Api) -> None:
+    """A browser sends its form with the cookie, or without; it never knows the token."""
+    cookie = {"Cookie": f"{COOKIE}={await api.key('admin')}"}
+    for token in ({}, {"X-CSRF-Token": csrf_token(keys.generate())}):
+        answer = await api.http.post("/api/sign-out", headers={**cookie, **token})
+        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+        assert "set-cookie" not in answer.headers
     answer = await api.http.post("/api/sign-out")
     assert answer.status_code == 204
-    assert cookie_of(answer).value == ""
+    assert "set-cookie" not in answer.headers
 
 
-async def test_probes_tell_alive_from_ready(api: Api) -> None:
+async def test_a_form_of_another_site_signs_nobody_in(api: Api) -> None:
+    """A form can send what reads like JSON, but not say that it is."""
+    body = f'{{"key": "{await api.key("admin")}", "x": "=\u0022}}'
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):
+        answer = await api.http.post(SIGN_IN, content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 400
+        assert "set-cookie" not in answer.headers
+
+
+async def test_a_scope_of_another_version_is_none(api: Api) -> None:
+    key = await api.key("client", "superuser", identity="client-ada")
+    answer = await api.get(ME, key)
+    assert (answer.status_code, answer.json()["scopes"]) == (200, ["client"])
+    assert (await api.get(ME, await api.key("superuser"))).status_code == 403
+
+
+async def test_probes_tell_alive_from_ready(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "HOLDS_SECONDS", 0.0)
     assert (await api.http.get("/livez")).text == "alive\n"
     assert (await api.http.get("/readyz")).text == "ready\n"
     await api.app.state.resources.pool.close()
     assert (await api.http.get("/livez")).status_code == 200
     assert (await api.http.get("/readyz")).status_code == 503
+
+
+async def test_many_who_ask_whether_it_is_ready_are_one_question_to_postgres(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def ask(_: object) -> None:
+        asked.append(1)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(readiness.Readiness, "_ask", ask)
+    monkeypatch.setattr(readiness, "HOLDS_SECONDS", 3600.0)
+    answers = await asyncio.gather(*(api.http.get("/readyz") for _ in range(20)))
+    assert {answer.text for answer in answers} == {"ready\n"}
+    assert len(asked) == 1
 
 
 async def test_figures_are_for_keys_of_machines_and_name_routes_alone(api: Api) -> None:
@@ -112,7 +161,7 @@ async def test_figures_are_for_keys_of_machines_and_name_routes_alone(api: Api) 
 async def test_what_takes_too_long_is_503_and_not_a_request_without_an_end(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.2)
     async with serving(settings(database_url)) as api:
         api.app.add_api_route("/never", asyncio.Event().wait)
         answer = await api.http.get("/never")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
-from serving import START, Api, add_session, add_turns, add_user
+from serving import START, Api, add_session, add_turns, add_user, serving, settings
 
 from persistence.events import transcript_sha256
 
@@ -234,3 +234,18 @@ async def test_an_export_in_an_unknown_format_or_of_no_session_is_refused(
     answer = await api.get(f"{LIST}/{session}/export", admin, params=params)
     assert answer.status_code == 400
     assert (await api.get(f"{LIST}/{uuid4()}/export", admin)).status_code == 404
+
+
+async def test_the_next_page_is_where_this_one_is_whatever_host_a_request_names(
+    api: Api, database_url: str
+) -> None:
+    for _ in range(2):
+        await add_session(api.db, client_identity="client-ada")
+    headers = {"X-API-Key": await api.key("admin"), "Host": "evil.example"}
+    asked = f"{LIST}?limit=1&client=client-ada&cursor="
+    for base, public in (("", None), ("https://coach.example/app", "https://coach.example/app/")):
+        async with serving(settings(database_url, api_public_url=public)) as served:
+            answer = await served.http.get(asked.removesuffix("&cursor="), headers=headers)
+        link = answer.links["next"]["url"]
+        assert link.startswith(f"{base}{asked}")
+        assert link.count("cursor=") == 1

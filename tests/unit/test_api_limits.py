@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.api.limits import site_of
+from agent.api.limits import is_listed, site_of
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,25 @@ from agent.api.limits import site_of
 )
 def test_an_address_of_ipv6_counts_as_its_network(address: str, site: str) -> None:
     assert site_of(address) == site
+
+
+@pytest.mark.parametrize(
+    ("proxies", "listed"),
+    [
+        ("*", True),
+        ("::1,192.0.2.7", True),
+        (["*"], True),
+        (["192.0.2.1", "192.0.2.7"], True),
+        (["192.0.2.0/24"], True),
+        (["192.0.3.0/24", "2001:db8::/32"], False),
+        (["192.0.2.70"], False),
+        ([], False),
+        (None, False),
+        (["no network/24"], False),
+    ],
+)
+def test_an_address_is_a_proxys_if_the_setting_lists_it(
+    proxies: str | list[str] | None, listed: bool
+) -> None:
+    assert is_listed("192.0.2.7", proxies) is listed
+    assert is_listed("no address", proxies) is ("*" in (proxies or []))

@@ -24,8 +24,10 @@ export function signIn(key: string): Promise<Me> {
   return post("/api/sign-in", { key }).then(json<Me>);
 }
 
+/** Sign this browser out; a key that holds no longer has nothing to sign out of. */
 export async function signOut(): Promise<void> {
-  await post("/api/sign-out", undefined);
+  const me = await whoAmI();
+  if (me) await post("/api/sign-out", undefined, me);
 }
 
 /** Who is signed in; null if nobody is. */
