@@ -7,15 +7,17 @@ it will be heard. Its voice waits at the end of the pipeline while something is 
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterable
 from datetime import timedelta
 
 from livekit import rtc
-from livekit.agents import Agent, AgentSession, APIError, ErrorEvent, ModelSettings, stt, tts
+from livekit.agents import Agent, AgentSession, APIError, ErrorEvent, ModelSettings, llm, stt, tts
 from livekit.agents.voice import io
 
 from agent.worker.aside import Aside
+from agent.worker.listening import SpeechInFlight
 from agent.worker.recorder import Utterance
 from agent.worker.scribe import Scribe
 
@@ -24,11 +26,20 @@ LETTERS_PER_SECOND = 60.0
 
 
 class Coach(Agent):
-    def __init__(self, *, instructions: str, greeting: str, scribe: Scribe, aside: Aside) -> None:
+    def __init__(
+        self,
+        *,
+        instructions: str,
+        greeting: str,
+        scribe: Scribe,
+        aside: Aside,
+        in_flight: SpeechInFlight,
+    ) -> None:
         super().__init__(instructions=instructions)
         self._greeting = greeting
         self._scribe = scribe
         self._aside = aside
+        self._in_flight = in_flight
         self._interim: stt.SpeechEvent | None = None
 
     async def on_enter(self) -> None:
@@ -37,6 +48,16 @@ class Coach(Agent):
         if isinstance(self.session.stt, stt.FallbackAdapter):
             self.session.stt.on("stt_availability_changed", lambda _: self._words_cut())
         self.session.generate_reply(instructions=self._greeting)
+
+    async def on_exit(self) -> None:
+        """Have a Realtime provider say what it owes: a moment later nobody listens to it.
+
+        This is so whoever closes the voice.
+        """
+        if isinstance(self.session.llm, llm.RealtimeModel):
+            await self._in_flight.settled(self.realtime_llm_session.commit_audio)
+            with contextlib.suppress(RuntimeError):  # an answer to these words may have begun
+                self.session.interrupt(force=True)
 
     async def stt_node(
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings

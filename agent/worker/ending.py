@@ -32,9 +32,6 @@ ROOM_ENDS: Mapping[rtc.DisconnectReason.ValueType, EndReason] = {
 FOR_GOOD = frozenset({EndReason.MAX_DURATION, EndReason.COMPLETED_BY_AI})
 """Ends after which nobody is to be called into the room for those who are still in it."""
 
-TRANSCRIPT_SECONDS = 1.0
-"""How long a closing Realtime session waits for transcripts that its provider owes."""
-
 SETTLED_SECONDS = 0.05
 """How long a closing voice waits for a final text when nothing was being said."""
 
@@ -106,7 +103,6 @@ class Ending:
         self._leave(EndReason.ERROR)
 
     async def _close_voice(self) -> None:
-        await self._in_flight.paid(TRANSCRIPT_SECONDS)
         async with asyncio.timeout(CLOSE_SECONDS):  # the framework itself sets no limit here
             await self._voice.aclose()
 

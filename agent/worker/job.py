@@ -207,6 +207,7 @@ class CoachJob:
             greeting=prompts.load(_greeting(session.options)).text,
             scribe=session.scribe,
             aside=session.aside,
+            in_flight=session.in_flight,
         )
         await session.voice.start(
             coach,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -25,6 +26,12 @@ from agent.worker.scribe import Scribe
 from persistence.events import EndReason
 
 log = structlog.get_logger("coach.voice")
+
+LEAVING = frozenset({EndReason.CLIENT_LEFT, EndReason.ROOM_DELETED})
+"""Ends after which the client says nothing more, for having gone."""
+
+TRANSCRIPT_SECONDS = 3.0
+"""How long a closing Realtime session waits for transcripts that its provider owes."""
 
 UNSCORED = 1.0
 """What the framework gives for a transcript that a Realtime provider did not score."""
@@ -98,6 +105,9 @@ class SpeechInFlight:
         self._uncommitted = False
         self._speaking = False
         self._realtime = False
+        self._begun = False
+        self._asked = False
+        self._committed = True
         self._owed: set[str] = set()
         self._paid = asyncio.Event()
         self._paid.set()
@@ -122,6 +132,7 @@ class SpeechInFlight:
             self._speaking = event.new_state == "speaking"
             if self._speaking:
                 self._interim = self._uncommitted = True
+                self._committed = False
 
     def follow_provider(self, realtime: llm.RealtimeSession[Any]) -> None:
         """Follow what a Realtime provider says of the transcripts that it owes."""
@@ -131,18 +142,27 @@ class SpeechInFlight:
         def _received(event: dict[str, Any]) -> None:
             item_id = str(event.get("item_id"))
             match event.get("type"):
+                case "input_audio_buffer.speech_started":
+                    self._begun, self._committed = True, False
                 case "input_audio_buffer.committed":
+                    self._begun, self._committed = False, True
                     self._owed.add(item_id)
-                    self._paid.clear()
+                    self._settle(asked=True)
                 case "conversation.item.input_audio_transcription.completed":
                     self._settle(item_id)
                 case "conversation.item.input_audio_transcription.failed":
                     self._scribe.recorder.miss("transcription_failed")
                     self._settle(item_id)
+                case "error" if _refuses_a_commit(event):
+                    self._settle(asked=True)
 
-    def _settle(self, item_id: str) -> None:
+    def _settle(self, item_id: str = "", *, asked: bool = False) -> None:
+        """Take note of an answer: the transcript of `item_id`, or what became of a commit."""
         self._owed.discard(item_id)
-        if not self._owed:
+        self._asked = self._asked and not asked
+        if self._owed or self._asked:
+            self._paid.clear()
+        else:
             self._paid.set()
 
     @property
@@ -158,20 +178,37 @@ class SpeechInFlight:
         """Whether the client has said something to its end, and it is in no turn yet."""
         return self._final and not (self._speaking or self._interim)
 
-    async def paid(self, within: float) -> None:
-        """Wait until a Realtime provider owes no transcript, `within` seconds at most."""
+    async def settled(self, commit: Callable[[], None]) -> None:
+        """Wait until a Realtime provider owes no transcript, or for a while.
+
+        What it has heard begin it is made to take for ended, by `commit`: it waits for a silence,
+        and who has left is not even heard to be silent.
+        """
+        if self._begun:
+            self._asked = True
+            self._paid.clear()
+            commit()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(TRANSCRIPT_SECONDS):
                 await self._paid.wait()
 
     def give_up(self, reason: EndReason) -> None:
         """Say in the receipt what will now never come.
 
         A voice that closes in order makes a turn of what the recogniser had of an unfinished
-        utterance; a Realtime session and one that failed do not.
+        utterance, and so does a Realtime provider of somebody who has gone; of who goes on
+        speaking it does not, nor does a voice that failed.
         """
         if self._owed:
             self._scribe.recorder.miss("transcript_pending")
         failed = reason is EndReason.ERROR
-        if (self._speaking and (self._realtime or failed)) or (self._interim and failed):
+        whole = reason in LEAVING and self._committed
+        if (self._speaking and (failed or (self._realtime and not whole))) or (
+            self._interim and failed
+        ):
             self._scribe.recorder.miss("speech_unfinished")
+
+
+def _refuses_a_commit(event: dict[str, Any]) -> bool:
+    error = event.get("error")
+    return isinstance(error, dict) and error.get("code") == "input_audio_buffer_commit_empty"

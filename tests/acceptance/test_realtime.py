@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from deployment import Deployment, converse, greeted
+from deployment import Deployment, converse, greeted, say
 
 from agent.local.providers import lines
 
@@ -31,6 +31,23 @@ async def test_both_sides_of_a_realtime_conversation_are_kept(served: Deployment
     assert answered[1:] == [lines.reply(5), lines.reply(6)]
     assert answered == [caption.strip() for caption in captions]
     assert [t["role"] for t in turns] == ["ai", "client", "ai", "client", "ai"]
+
+
+async def test_who_hangs_up_with_the_last_word_has_said_it(served: Deployment) -> None:
+    """The provider waits for a silence that will not come: what it has is committed for it."""
+    await served.make_room("last-word", REALTIME)
+    client = await served.client("last-word")
+    await greeted(client)
+    await converse(client, 8)
+    await say(client, 9)
+    await client.leave()
+    session = await served.ended_session("last-word")
+    turns = await served.turns("last-word")
+    assert [t["text"] for t in turns if t["role"] == "client"] == [
+        lines.utterance(8),
+        lines.utterance(9),
+    ]
+    assert (session["completeness"], session["completeness_reason"]) == ("complete", None)
 
 
 @pytest.mark.parametrize(

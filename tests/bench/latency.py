@@ -21,6 +21,7 @@ from pathlib import Path
 
 import uuid_utils.compat as uuids
 from bare_agent import BareAgent
+from livekit import rtc
 from livekit.agents import utils
 from results import Bench, Result, Row, milliseconds
 from room_in_memory import SAMPLE_RATE, RoomInMemory
@@ -37,7 +38,7 @@ from agent.worker.options import SessionOptions
 from agent.worker.people import person_of
 from agent.worker.recorder import Recorder
 from agent.worker.scribe import Scribe
-from agent.worker.voice import make_voice
+from agent.worker.voice import make_aside, make_voice
 from persistence.events import EndReason, Started
 from persistence.journal import JournalWriter
 
@@ -171,12 +172,19 @@ async def _recorded(settings: Settings, journals: Path) -> AsyncIterator[RoomInM
     scribe.start(_started(scribe, options))
     voice = make_voice(settings, options)
     listen(voice, scribe)
-    SpeechInFlight(scribe).follow(voice)
+    in_flight = SpeechInFlight(scribe)
+    in_flight.follow(voice)
     heard = HeardText(scribe)
     heard.follow(voice)
     room = RoomInMemory(voice, heard)
     greeting = prompts.load("greeting").text
-    coach = Coach(instructions=prompts.load("coach").text, greeting=greeting, scribe=scribe)
+    coach = Coach(
+        instructions=prompts.load("coach").text,
+        greeting=greeting,
+        scribe=scribe,
+        aside=make_aside(rtc.Room(), settings, options, scribe),
+        in_flight=in_flight,
+    )
     await room.start(coach)
     yield room
     await voice.aclose()

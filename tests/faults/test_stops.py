@@ -127,6 +127,29 @@ async def test_after_its_time_to_drain_a_stopping_worker_ends_the_session_itself
     await client.leave()
 
 
+async def test_a_stop_waits_for_the_words_that_a_realtime_provider_owes(
+    deployment: Deployment,
+) -> None:
+    """It has heard them and not yet said what they were when the worker closes the voice."""
+    worker = deployment.start_worker()
+    await deployment.make_room("owed", '{"pipeline": "realtime"}')
+    client = await deployment.client("owed")
+    await greeted(client)
+    deployment.providers.fault(stage="transcription", kind="delay", seconds=1.5)
+    await say(client, 141)
+
+    async def heard() -> bool:
+        return any(141 in entry.get("ids", ()) for entry in deployment.providers.log())
+
+    await eventually(heard)
+    worker.process.terminate()
+    session = await deployment.ended_session("owed")
+    assert outcome(session) == ("completed", "worker_shutdown", "complete")
+    assert await spoken(deployment, "owed") == [lines.utterance(141)]
+    assert await exit_code(worker) == 0
+    await client.leave()
+
+
 async def test_jobs_that_run_apart_stop_in_order(deployment: Deployment) -> None:
     """As what a container runs, they hear a SIGTERM or none: nobody has to rescue their work."""
     command = [sys.executable, "-m", "agent.cli", "jobs"]

@@ -18,6 +18,7 @@ from livekit.agents import (
 )
 
 from agent.worker import ending as endings
+from agent.worker import listening
 from agent.worker.absence import Absence
 from agent.worker.ending import SETTLED_SECONDS, Ending
 from agent.worker.listening import SpeechInFlight
@@ -211,6 +212,91 @@ async def test_a_client_who_was_gone_before_anybody_watched_has_a_grace_time_too
     watched(session, grace_seconds=0.01, there=False)
     await session.stopped()
     assert session.end.reason is EndReason.CLIENT_LEFT
+
+
+STARTED, COMMITTED = "input_audio_buffer.speech_started", "input_audio_buffer.committed"
+COMPLETED = "conversation.item.input_audio_transcription.completed"
+
+
+class Provider(rtc.EventEmitter[str]):
+    """A Realtime session as far as its events tell."""
+
+    def tell(self, kind: str, **more: Any) -> None:
+        self.emit("openai_server_event_received", {"type": kind, "item_id": "item-1", **more})
+
+
+@pytest.fixture
+async def provider(session: Session) -> Provider:
+    provider = Provider()
+    session.in_flight.follow_provider(cast("Any", provider))
+    return provider
+
+
+async def test_speech_that_has_begun_is_committed_and_its_transcript_waited_for(
+    session: Session, provider: Provider
+) -> None:
+    provider.tell(STARTED)
+    commits: list[bool] = []
+    settled = asyncio.create_task(session.in_flight.settled(lambda: commits.append(True)))
+    for kind in (COMMITTED, COMPLETED):
+        await asyncio.sleep(0)
+        assert not settled.done()
+        provider.tell(kind)
+    await asyncio.wait_for(settled, 1)
+    assert commits == [True]
+
+
+async def test_a_commit_of_nothing_is_not_waited_for(session: Session, provider: Provider) -> None:
+    provider.tell(STARTED)
+    refusal = {"code": "input_audio_buffer_commit_empty"}
+    settled = session.in_flight.settled(lambda: provider.tell("error", error=refusal))
+    await asyncio.wait_for(settled, 1)
+
+
+async def test_what_a_provider_has_committed_is_not_committed_again(
+    session: Session, provider: Provider
+) -> None:
+    for kind in (STARTED, COMMITTED, COMPLETED):
+        provider.tell(kind)
+    commits: list[bool] = []
+    await asyncio.wait_for(session.in_flight.settled(lambda: commits.append(True)), 1)
+    assert commits == []
+
+
+async def test_a_provider_that_never_pays_is_not_waited_for_without_an_end(
+    session: Session, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "TRANSCRIPT_SECONDS", 0.01)
+    provider.tell(COMMITTED)
+    await asyncio.wait_for(session.in_flight.settled(lambda: None), 1)
+    session.ending.end(EndReason.CLIENT_LEFT)
+    await session.stopped()
+    assert session.end.receipt.reason == "transcript_pending"
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "missing"),
+    [
+        (EndReason.CLIENT_LEFT, (STARTED, COMMITTED, COMPLETED), None),
+        (EndReason.CLIENT_LEFT, (STARTED,), "speech_unfinished"),
+        (EndReason.CLIENT_LEFT, (), "speech_unfinished"),
+        (EndReason.MAX_DURATION, (STARTED, COMMITTED, COMPLETED), "speech_unfinished"),
+    ],
+)
+async def test_who_was_speaking_at_the_end_of_a_realtime_session_is_whole_if_gone_and_transcribed(
+    session: Session,
+    provider: Provider,
+    reason: EndReason,
+    told: tuple[str, ...],
+    missing: str | None,
+) -> None:
+    """Who is still there goes on speaking: of that there is no transcript."""
+    session.voice.state("speaking")
+    for kind in told:
+        provider.tell(kind)
+    session.ending.end(reason)
+    await session.stopped()
+    assert session.end.receipt.reason == missing
 
 
 async def test_a_close_is_quick_only_once_all_that_was_said_is_in_a_turn(session: Session) -> None:
