@@ -14,7 +14,7 @@ from uuid import UUID
 
 import pytest
 from browser import phone
-from page_site import CALL_MS, Site, accessible, tab_to, watched
+from page_site import CALL_MS, LOUDEST, Site, accessible, tab_to, watched
 from playwright.sync_api import Page, expect
 
 from persistence.ids import new_id
@@ -32,30 +32,6 @@ HEARD = """(turns) => turns.map((turn) => {
   heard.querySelectorAll("del").forEach((meant) => meant.remove());
   return heard.textContent;
 })"""
-
-LOUDEST = """async (enough) => {
-  const context = new AudioContext();
-  await context.resume();
-  const streams = [...document.querySelectorAll("audio")].map(({ srcObject }) => srcObject);
-  const analysers = streams.filter(Boolean).map((stream) => {
-    const analyser = context.createAnalyser();
-    context.createMediaStreamSource(stream).connect(analyser);
-    return analyser;
-  });
-  let loudest = 0;
-  const end = Date.now() + 20000;
-  while (loudest < enough && Date.now() < end) {
-    for (const analyser of analysers) {
-      const samples = new Float32Array(analyser.fftSize);
-      analyser.getFloatTimeDomainData(samples);
-      const power = samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
-      loudest = Math.max(loudest, Math.sqrt(power));
-    }
-    await new Promise((resolve) => requestAnimationFrame(resolve));
-  }
-  await context.close();
-  return loudest;
-}"""
 
 
 def test_one_talks_hears_reads_and_rates(site: Site, nothing_wrong: Callable[[Page], Page]) -> None:

@@ -1,5 +1,6 @@
 import type { ReactNode } from "react";
 import { Heading } from "./Heading";
+import { useOffline } from "./useOffline";
 
 /** A whole view that only says something. */
 export function Notice({ title, children }: { title: string; children: ReactNode }) {
@@ -11,8 +12,9 @@ export function Notice({ title, children }: { title: string; children: ReactNode
   );
 }
 
-/** That something is on its way; says so aloud, too. */
+/** That something is on its way, or waits for the network; says so aloud, too. */
 export function Waiting({ what }: { what: string }) {
+  const offline = useOffline();
   return (
     <p className="waiting" role="status">
       <span className="dots" aria-hidden="true">
@@ -20,7 +22,7 @@ export function Waiting({ what }: { what: string }) {
         <i />
         <i />
       </span>
-      {what}…
+      {offline ? "There is no network. Waiting for it" : what}…
     </p>
   );
 }

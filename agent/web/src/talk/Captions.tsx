@@ -45,7 +45,7 @@ export function Captions({ lines }: { lines: Line[] }) {
       </div>
       {!atEnd && (
         <button type="button" className="to-end" onClick={() => setAtEnd(true)}>
-          What is said now
+          Jump to latest
         </button>
       )}
     </div>

@@ -1,6 +1,7 @@
 import { useConnectionState } from "@livekit/components-react";
 import { ConnectionState } from "livekit-client";
-import { useEffect, useState, useSyncExternalStore } from "react";
+import { useEffect, useState } from "react";
+import { useOffline } from "../parts/useOffline";
 
 /** How long it is said that the connection is back. */
 const BACK_MS = 4000;
@@ -9,21 +10,12 @@ const BACK_MS = 4000;
 export function useLost(): boolean {
   const state = useConnectionState();
   // LiveKit takes up to 15 s to notice; the browser often knows at once
-  const offline = useSyncExternalStore(subscribe, () => !navigator.onLine);
+  const offline = useOffline();
   return (
     offline ||
     state === ConnectionState.Reconnecting ||
     state === ConnectionState.SignalReconnecting
   );
-}
-
-function subscribe(changed: () => void): () => void {
-  window.addEventListener("online", changed);
-  window.addEventListener("offline", changed);
-  return () => {
-    window.removeEventListener("online", changed);
-    window.removeEventListener("offline", changed);
-  };
 }
 
 /** Says, aloud too, that the connection is gone and sought, and when it is back. */
