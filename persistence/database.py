@@ -29,6 +29,8 @@ import psycopg_pool
 from psycopg import AsyncConnection
 from psycopg.abc import PQGen
 from psycopg.conninfo import make_conninfo
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 from pydantic import ValidationError
 
 import migrations
@@ -139,6 +141,16 @@ async def connect(
         await db.close()
         raise
     return db
+
+
+async def sent(db: AsyncConnection[Any]) -> None:
+    """Return once all that was asked in a pipeline is on its way to Postgres."""
+    await db.wait(_sending(db.pgconn))
+
+
+def _sending(connection: PGconn) -> PQGen[None]:
+    while connection.flush():
+        yield Wait.W
 
 
 Pool = psycopg_pool.AsyncConnectionPool[BoundedConnection]

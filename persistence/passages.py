@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,7 +20,7 @@ import structlog
 from pydantic import ValidationError
 
 from persistence import rows, sessions, tombstones, turns
-from persistence.database import constraint_of, refused_as_data
+from persistence.database import constraint_of, refused_as_data, sent
 from persistence.deferring import AfterSession, Db, defer
 from persistence.events import Ended, Event, Marker, Started, Turn
 from persistence.ids import new_id
@@ -99,9 +99,16 @@ class Outcome:
 
 
 async def write(
-    db: Db, passages: Sequence[Passage], key: bytes, after_session: AfterSession
+    db: Db,
+    passages: Sequence[Passage],
+    key: bytes,
+    after_session: AfterSession,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Write `passages` in one transaction, all or nothing; raises what the driver raises."""
+    """Write `passages` in one transaction, all or nothing; raises what the driver raises.
+
+    `meanwhile` is called once Postgres has most of it, and works.
+    """
     async with db.transaction():
         async with db.pipeline():
             kept, outcome = await _without_erased(db, passages, key)
@@ -109,6 +116,8 @@ async def write(
             if silent := [part.session_id for part in kept if not part.makes_rows]:
                 await sessions.take_back(db, silent)
             await _insert(db, kept)
+            await sent(db)
+            meanwhile()
         await _end(db, kept, after_session)
     return outcome
 

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -196,22 +196,24 @@ class Shipper:
         if not batch:
             return False
         try:
-            async with self._batches.reading_ahead():
-                await self._ship(db, batch, key)
+            async with self._batches.reading_ahead() as meanwhile:
+                await self._ship(db, batch, key, meanwhile)
         except BaseException:
             self._batches.give_back()
             self._streams.give_back(batch)
             raise
         return True
 
-    async def _ship(self, db: Db, batch: Sequence[Taken], key: bytes) -> None:
+    async def _ship(
+        self, db: Db, batch: Sequence[Taken], key: bytes, meanwhile: Callable[[], None]
+    ) -> None:
         """Write a batch; of one that does not go as a whole, each session goes by itself.
 
         Where data is refused the halves are tried first: most of it goes at once all the same.
         """
         try:
             passages = [taken.passage for taken in batch]
-            self._done(batch, await write(db, passages, key, self._after_session))
+            self._done(batch, await write(db, passages, key, self._after_session, meanwhile))
         except Exception as error:
             # an error of the driver without a SQLSTATE may only follow from one that had it
             lost = unavailable(error) and getattr(error, "sqlstate", None) is not None
@@ -219,8 +221,8 @@ class Shipper:
                 raise
             if len(batch) > 1 and refused_as_data(error):
                 middle = len(batch) // 2
-                await self._ship(db, batch[:middle], key)
-                await self._ship(db, batch[middle:], key)
+                await self._ship(db, batch[:middle], key, meanwhile)
+                await self._ship(db, batch[middle:], key, meanwhile)
             else:
                 await self._ship_apart(db, batch, key)
 

@@ -79,6 +79,11 @@ class Taken:
     @property
     def rows(self) -> int:
         """What it counts for in a batch."""
+        return max(1, len(self.passage.stored))
+
+    @property
+    def lines(self) -> int:
+        """What it counts for in the time that reading takes."""
         return max(1, len(self.passage.records))
 
     @property
@@ -142,14 +147,14 @@ class Streams:
     def take(self, rows: int, size: int, enough: int, now: float) -> list[Taken]:
         """Return new records of sessions that may be tried; the longest waits first.
 
-        Up to `rows` of them, up to the one that makes `size` bytes full, and of no more sessions
-        once there are `enough`. A session is not given again before `done`, `failed` or
-        `give_back`.
+        As many as make `rows` in Postgres, up to the one that makes `size` bytes full, and of no
+        more sessions once that was `enough` lines. A session is not given again before `done`,
+        `failed` or `give_back`.
         """
         taken: list[Taken] = []
-        count = 0
+        count = lines = 0
         for session_id in list(self._dirty):
-            if count >= min(rows, enough) or size <= 0:
+            if count >= rows or lines >= enough or size <= 0:
                 break
             stream = self._known.get(session_id)
             if stream is None:
@@ -159,6 +164,7 @@ class Streams:
                 if (part := self._read(stream, rows - count, size, now)) is not None:
                     taken.append(part)
                     count += part.rows
+                    lines += part.lines
                     size -= part.size
         return taken
 

@@ -22,7 +22,7 @@ from pydantic_core import PydanticSerializationError
 from persistence.events import Ended, Event, clean_text
 from persistence.journal.records import Record, glanced, whole
 
-_CHECKSUM_LENGTH = 8
+_HEAD_LENGTH = len("xxxxxxxx ")
 _TAIL_BYTES = 64 * 1024
 
 
@@ -90,11 +90,12 @@ def _read(
         file.seek(offset)
         for line in file:
             position += len(line)
-            if not _is_intact(line):
+            payload = _payload_of(line)
+            if payload is None:
                 torn += len(line)
                 continue
             intact = position
-            record = recorded(_payload_of(line))
+            record = recorded(payload)
             if record is None:
                 torn += len(line)
             else:
@@ -104,16 +105,11 @@ def _read(
     return Reading(records, intact, torn)
 
 
-def _is_intact(line: bytes) -> bool:
-    return (
-        line.endswith(b"\n")
-        and line[_CHECKSUM_LENGTH : _CHECKSUM_LENGTH + 1] == b" "
-        and line[:_CHECKSUM_LENGTH] == b"%08x" % zlib.crc32(_payload_of(line))
-    )
-
-
-def _payload_of(line: bytes) -> bytes:
-    return line[_CHECKSUM_LENGTH + 1 : -1]
+def _payload_of(line: bytes) -> bytes | None:
+    """Return the JSON of a line; None for one that is torn, or was changed."""
+    payload = line[_HEAD_LENGTH:-1]
+    intact = line.endswith(b"\n") and line[:_HEAD_LENGTH] == b"%08x " % zlib.crc32(payload)
+    return payload if intact else None
 
 
 def last_event(path: Path) -> Event | None:
@@ -126,8 +122,8 @@ def last_event(path: Path) -> Event | None:
             file.seek(start)
             lines = file.read(size - start).split(b"\n")[:-1]
             for line in reversed(lines if start == 0 else lines[1:]):
-                ended_line = line + b"\n"
-                if _is_intact(ended_line) and (record := whole(_payload_of(ended_line))):
+                payload = _payload_of(line + b"\n")
+                if payload is not None and (record := whole(payload)):
                     return record.event
             if start == 0:
                 return None

@@ -205,7 +205,8 @@ class Script:
         )
 
     def _progress(self) -> Progress:
-        said = self._tick()
+        # two replies may have one id, not one id and one start
+        said = self._tick() + timedelta(microseconds=self._written.number)
         text = f"Heard so far {self._ticks}."
         return Progress(at=said, reply_id=self._name("reply"), text=text, started_at=said)
 

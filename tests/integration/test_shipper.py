@@ -39,13 +39,14 @@ from shipping import (
 )
 
 from agent.local import postgres, postgres_programs
-from persistence import batches, dead_jobs, migrate
+from persistence import batches, database, dead_jobs, migrate, passages, tombstones
 from persistence import shipper as shippers
 from persistence.deferring import Db
 from persistence.events import EndReason, Role, Segment
 from persistence.journal import JournalWriter, is_locked, recover
 from persistence.journal.lines import encode
 from persistence.shipper import Shipper
+from persistence.streams import Streams
 
 ROOMY = 1024**3
 
@@ -484,7 +485,7 @@ async def test_batches_that_are_read_ahead_keep_to_the_journals(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
     monkeypatch.setattr(batches, "BATCH_ROWS", rows)
-    monkeypatch.setattr(batches, "_SLICE_ROWS", 1)
+    monkeypatch.setattr(batches, "_SLICE_LINES", 1)
     said = {(session_id := uuid4()): conversation(session_id) for _ in range(5)}
     for session_id, events in said.items():
         journal(tmp_path, events, session_id)
@@ -493,6 +494,24 @@ async def test_batches_that_are_read_ahead_keep_to_the_journals(
     assert sorted(deferred.sessions) == sorted(said)
     assert len(stored(database_url, "turns")) == 10
     assert {row["completeness"] for row in stored(database_url)} == {"complete"}
+
+
+async def test_a_batch_is_with_postgres_before_anything_else_is_read(
+    database_url: str, tmp_path: Path
+) -> None:
+    """One that no socket takes at once: what is left of it would wait behind the reading."""
+    session_id = uuid4()
+    long = [turn(session_id, seq, text="word " * 10_000) for seq in range(1, 50)]
+    journal(tmp_path, [started(), *long], session_id)
+    [taken] = Streams([tmp_path], uuid4()).take(100, 10**8, 100, 0.0)
+    left: list[int] = []
+    async with await database.connect(database_url, "test") as db:
+        key = await tombstones.key(db)
+        await passages.write(
+            db, [taken.passage], key, nothing, lambda: left.append(db.pgconn.flush())
+        )
+    assert left == [0]
+    assert len(stored(database_url, "turns")) == 49
 
 
 async def test_one_sessions_lock_does_not_hold_up_the_others(

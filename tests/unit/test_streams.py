@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from journaling import progress
 from shipping import journal, started, turn
 
 from persistence.streams import Streams, Taken
@@ -71,3 +72,14 @@ def test_a_batch_takes_no_more_than_it_has_room_for(tmp_path: Path) -> None:
     streams = Streams([tmp_path], uuid4())
     assert [part.rows for part in streams.take(rows=6, size=10**6, enough=6, now=0.0)] == [4, 2]
     assert [part.rows for part in streams.take(rows=6, size=1, enough=6, now=0.0)] == [1]
+
+
+def test_what_makes_no_row_takes_no_room_in_a_batch_but_time_to_read(tmp_path: Path) -> None:
+    for _ in range(3):
+        session_id = uuid4()
+        journal(tmp_path, [started(), *map(progress, range(9)), turn(session_id, 1)], session_id)
+    streams = Streams([tmp_path], uuid4())
+    [first] = streams.take(rows=20, size=10**6, enough=6, now=0.0)
+    assert (first.rows, first.lines) == (2, 11)
+    rest = streams.take(rows=20, size=10**6, enough=100, now=0.0)
+    assert [part.rows for part in rest] == [2, 2]
