@@ -46,7 +46,7 @@ class Coach(Agent):
         """Open the conversation."""
         self.session.on("error", self._provider_failed)
         if isinstance(self.session.stt, stt.FallbackAdapter):
-            self.session.stt.on("stt_availability_changed", lambda _: self._words_cut())
+            self.session.stt.on("stt_availability_changed", self._recogniser_changed)
         self.session.generate_reply(instructions=self._greeting)
 
     async def on_exit(self) -> None:
@@ -64,8 +64,7 @@ class Coach(Agent):
     ) -> AsyncGenerator[stt.SpeechEvent, None]:
         """Record every final transcript as a segment on its way."""
         async for event in Agent.default.stt_node(self, audio, model_settings):
-            if event.alternatives:
-                self._take(event)
+            self._take(event)
             yield event
 
     async def tts_node(
@@ -108,11 +107,13 @@ class Coach(Agent):
 
     def _take(self, event: stt.SpeechEvent) -> None:
         match event.type:
-            case stt.SpeechEventType.INTERIM_TRANSCRIPT:
+            case stt.SpeechEventType.INTERIM_TRANSCRIPT if event.alternatives:
                 self._interim = event
-            case stt.SpeechEventType.FINAL_TRANSCRIPT:
+            case stt.SpeechEventType.FINAL_TRANSCRIPT if event.alternatives:
                 self._interim = None
                 self._record_segment(event)
+            case stt.SpeechEventType.END_OF_SPEECH:
+                self._interim = None  # an end without a final one takes back what was guessed
 
     def _report(self, error: APIError) -> None:
         """Report a fault of the voice that its plugin took for speech."""
@@ -123,6 +124,11 @@ class Coach(Agent):
 
     def _provider_failed(self, event: ErrorEvent) -> None:
         if getattr(event.error, "type", "") == "stt_error":
+            self._words_cut()
+
+    def _recogniser_changed(self, event: stt.AvailabilityChangedEvent) -> None:
+        """Keep words that were cut. One that is back cuts none: another one is hearing them."""
+        if not event.available:
             self._words_cut()
 
     def _words_cut(self) -> None:

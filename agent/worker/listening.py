@@ -101,6 +101,9 @@ class SpeechInFlight:
     def __init__(self, scribe: Scribe) -> None:
         self._scribe = scribe
         self._interim = False
+        """Whether speech was heard since the last final text."""
+        self._guessed = False
+        """Whether the recogniser's last text was not final."""
         self._final = False
         self._uncommitted = False
         self._speaking = False
@@ -118,7 +121,7 @@ class SpeechInFlight:
         @voice.on("user_input_transcribed")
         def _transcribed(event: UserInputTranscribedEvent) -> None:
             words = bool(event.transcript.strip())
-            self._interim = words and not event.is_final
+            self._interim = self._guessed = words and not event.is_final
             self._final = self._final or (words and event.is_final)
 
         @voice.on("conversation_item_added")
@@ -175,8 +178,11 @@ class SpeechInFlight:
 
     @property
     def unanswered(self) -> bool:
-        """Whether the client has said something to its end, and it is in no turn yet."""
-        return self._final and not (self._speaking or self._interim)
+        """Whether the client has said something to its end, and it is in no turn yet.
+
+        A cough after it has no words, and changes nothing.
+        """
+        return self._final and not (self._speaking or self._guessed)
 
     async def settled(self, commit: Callable[[], None]) -> None:
         """Wait until a Realtime provider owes no transcript, or for a while.

@@ -295,10 +295,11 @@ def _start_of_speech(seen: datetime | None, words: list[Segment]) -> datetime | 
     """Return when a turn began: when speech was `seen`, unless its `words` came much later.
 
     Where the recogniser lost words, the framework counts the next ones from the lost ones' start.
+    One that gives no times says nothing of when its words came.
     """
-    first = _first_start(words)
+    first = _first_start([word for word in words if word.started_at < word.ended_at])
     if seen is None or first is None:
-        return seen or first
+        return seen or _first_start(words)
     return seen if first - seen <= LONGEST_ONSET else first
 
 

@@ -155,7 +155,11 @@ class Session(RuleBasedStateMachine):
     @precondition(lambda self: not (self.pieces or self.ended))
     @rule(words=WORDS)
     def item_without_segments(self, words: list[str]) -> None:
-        """A Realtime provider gives items alone; here beside nothing that waits."""
+        """A Realtime provider gives items alone; in words that none of those begins with that wait.
+
+        Of two alike the recorder may have kept the other one for later than is told here.
+        """
+        words = ["alone", *words]
         self.last_item = Utterance(self.next_id(), " ".join(words), self.now, self.now)
         self.tails[self.last_item.item_id] = words
         self.keep(self.recorder.client_turn(self.now, self.last_item))

@@ -327,6 +327,14 @@ async def test_words_are_unanswered_from_their_end_until_they_are_a_turn(session
     assert seen == [False, False, False, False, True, False]
 
 
+async def test_a_cough_after_words_leaves_them_unanswered(session: Session) -> None:
+    session.voice.state("speaking")
+    session.voice.transcribe("And my sister?", final=True)
+    for state in ("listening", "speaking", "listening"):
+        session.voice.state(state)
+    assert session.in_flight.unanswered
+
+
 async def test_a_close_waits_for_the_word_after_the_last_final_text(session: Session) -> None:
     voice = session.voice
     voice.state("speaking")

@@ -120,6 +120,24 @@ def test_a_turn_does_not_begin_with_speech_whose_words_were_lost(recorder: Recor
     assert slow.started_at == at(11)
 
 
+def test_words_of_a_recogniser_without_times_do_not_put_a_beginning_behind_its_end(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(9.2), said("I was there.", started_at=at(9.2), ended_at=at(9.2)), CLIENT)
+    whole = said("I was there.", "a", started_at=at(4), ended_at=at(8))
+    [turn] = turns(recorder.client_turn(at(9.5), whole))
+    assert (turn.started_at, turn.ended_at) == (at(4), at(8))
+
+
+def test_a_turn_that_begins_with_the_words_of_an_old_one_does_not_swallow_it(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(1), said("Okay", started_at=at(0), ended_at=at(1)), CLIENT)
+    cut = said("Okay then it was", "a", started_at=at(198), ended_at=at(200))
+    old, turn = turns(recorder.client_turn(at(200), cut))
+    assert (old.text, turn.text, turn.segment_ids) == ("Okay", "Okay then it was", ())
+
+
 def test_a_turn_with_an_interim_tail_absorbs_the_final_part_of_it(recorder: Recorder) -> None:
     recorder.segment(at(1), said("I was going to"), CLIENT)
     (turn,) = turns(recorder.client_turn(at(2), said("I was going to say", "a")))
