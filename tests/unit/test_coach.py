@@ -14,6 +14,7 @@ from livekit.agents.stt import SpeechEventType as Type
 from agent.worker.aside import Aside
 from agent.worker.clock import SessionClock
 from agent.worker.coach import Coach
+from agent.worker.listening import SpeechInFlight
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder
 from agent.worker.scribe import Scribe
@@ -37,7 +38,11 @@ class Ears:
             recorder=recorder, clock=clock, write=lambda make: self.kept.extend(make(clock.now()))
         )
         self.coach = Coach(
-            instructions="", greeting="", scribe=cast("Scribe", scribe), aside=cast("Aside", None)
+            instructions="",
+            greeting="",
+            scribe=cast("Scribe", scribe),
+            aside=cast("Aside", None),
+            in_flight=SpeechInFlight(cast("Scribe", scribe)),
         )
 
     @property
