@@ -17,9 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import select
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,6 +54,9 @@ POOL_SECONDS = 5.0
 """How long a caller waits for a connection of the pool."""
 CHECK_SECONDS = 2.0
 """How long one has to show there that it works; else another one is tried."""
+FRESH_SECONDS = 1.0
+"""One that did so, or answered anything, less long ago is not asked again: under load that would be
+every other question. What it is asked next then waits as if the connection had been in use."""
 ANSWER_SECONDS = 35.0
 """How long an answer is waited for: somewhat longer than Postgres works on a statement."""
 
@@ -94,14 +100,25 @@ class BoundedConnection(AsyncConnection[tuple[Any, ...]]):
     """
 
     answer_seconds = ANSWER_SECONDS
+    _answered_at = -math.inf
+    """By the monotonic clock."""
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it answered a moment ago, and nothing was said on it since: it may be cut."""
+        if time.monotonic() - self._answered_at >= FRESH_SECONDS:
+            return False
+        return not select.select([self.fileno()], [], [], 0)[0]
 
     async def wait(self, gen: PQGen[Answer], *how: Any, **more: Any) -> Answer:
         """Return the answer, as the driver's own; raises OperationalError if there is none."""
         timer = asyncio.get_running_loop().call_later(self.answer_seconds, self._cut)
         try:
-            return await super().wait(gen, *how, **more)
+            answer = await super().wait(gen, *how, **more)
         finally:
             timer.cancel()
+        self._answered_at = time.monotonic()
+        return answer
 
     def _cut(self) -> None:
         with (
@@ -179,6 +196,8 @@ async def _configure(db: BoundedConnection) -> None:
 
 
 async def _check(db: BoundedConnection) -> None:
+    if db.is_fresh:
+        return
     db.answer_seconds = CHECK_SECONDS
     await db.execute("")
     db.answer_seconds = ANSWER_SECONDS

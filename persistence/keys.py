@@ -100,7 +100,7 @@ async def find(db: Connection, key: str) -> Key | None:
     """  # noqa: S608 - the columns are a constant
     async with db.cursor(row_factory=class_row(Key)) as cursor:
         found = await (await cursor.execute(query, (hash_of(key),))).fetchone()
-    return await _linked(db, found) if found and found.user_id is None else found
+    return await _linked(db, found) if found and found.identity and not found.user_id else found
 
 
 async def _linked(db: Connection, key: Key) -> Key:

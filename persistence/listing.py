@@ -71,7 +71,7 @@ async def page(
     viewer: Viewer = viewers.EVERYTHING,
 ) -> list[SessionRow]:
     """Return at most `limit` sessions that `viewer` may read, newest first, from `after` on."""
-    values = {**asdict(filters), "limit": limit, **viewers.parameters(viewer)}
+    values = {**asdict(filters), **viewers.parameters(viewer)}
     for name in ("client", "coach"):
         if values[name] is not None:
             values[f"{name}_ids"] = await _named(db, values[name])
@@ -80,70 +80,71 @@ async def page(
         conditions.append(_AFTER)
         values |= {"after_at": after.at, "after_id": after.id}
     if filters.text is not None:
-        return await _said(db, viewer, conditions, values)
+        return await _said(db, viewer, limit, conditions, values)
+    readable = viewers.CONDITIONS[viewer.reach]
     if filters.client is not None or viewer.reach is Reach.ALL:
-        return await _rows(db, newest([viewers.CONDITIONS[viewer.reach], *conditions]), values)
+        return await _rows(db, newest(limit, [readable, *conditions]), values)
     if await viewers.reads_few(db, viewer):
-        return await _rows(db, _theirs(viewer, conditions), values)
-    found = await _among_newest(db, conditions, [viewers.CONDITIONS[viewer.reach]], values)
+        return await _rows(db, _theirs(viewer, limit, conditions), values)
+    found = await _among_newest(db, limit, conditions, [readable], values)
     if found is not None:
         return found
-    return await _rows(db, _theirs(viewer, conditions), values)
+    return await _rows(db, _theirs(viewer, limit, conditions), values)
 
 
 async def _said(
-    db: Connection, viewer: Viewer, conditions: list[str], values: dict[str, Any]
+    db: Connection, viewer: Viewer, limit: int, conditions: list[str], values: dict[str, Any]
 ) -> list[SessionRow]:
     """Return the page of sessions in which the words of `text` were said."""
     readable = viewers.CONDITIONS[viewer.reach]
     values["found"] = await search.few(db, values["text"])
     if values["found"] is not None:
-        return await _rows(db, newest([readable, "s.id = ANY(%(found)s)", *conditions]), values)
+        named = [readable, "s.id = ANY(%(found)s)", *conditions]
+        return await _rows(db, newest(limit, named), values)
     if await viewers.reads_few(db, viewer):
-        return await _rows(db, _theirs(viewer, [*conditions, search.HOLDING]), values)
-    found = await _among_newest(db, conditions, [readable, search.HOLDING], values)
+        return await _rows(db, _theirs(viewer, limit, [*conditions, search.HOLDING]), values)
+    found = await _among_newest(db, limit, conditions, [readable, search.HOLDING], values)
     if found is not None:
         return found
-    gathered = "s.id IN (SELECT session_id FROM holding)"
-    return await _rows(db, newest([gathered, readable, *conditions]), values, search.HOLDING_ALL)
+    gathered = ["s.id IN (SELECT session_id FROM holding)", readable, *conditions]
+    return await _rows(db, newest(limit, gathered), values, search.HOLDING_ALL)
 
 
-def newest(conditions: list[str], sessions: str = "sessions", most: str = "limit") -> str:
-    """Return SQL for the newest of `sessions` under `conditions`, in order.
+def newest(limit: int, conditions: list[str], sessions: str = "sessions") -> str:
+    """Return SQL for the `limit` newest of `sessions` under `conditions`, in order.
 
-    `most` names the parameter that says how many at most.
+    The limit is no parameter: without knowing it Postgres plans each page anew, which takes as long
+    as having it.
     """
-    return (
-        f"SELECT s.* FROM {sessions} s WHERE {' AND '.join(conditions)} {_ORDER} LIMIT %({most})s"  # noqa: S608
-    )
+    return f"SELECT s.* FROM {sessions} s WHERE {' AND '.join(conditions)} {_ORDER} LIMIT {limit:d}"  # noqa: S608
 
 
-def _theirs(viewer: Viewer, conditions: list[str]) -> str:
+def _theirs(viewer: Viewer, limit: int, conditions: list[str]) -> str:
     """Return SQL for the same by way of the clients whose sessions `viewer` may read."""
     if viewer.reach is Reach.OWN:
-        parts = [
-            newest(["s.user_id = %(viewer)s", *conditions]),
-            newest(["s.user_id IS NULL", "s.client_identity = %(viewer_identity)s", *conditions]),
-        ]
+        unknown = ["s.user_id IS NULL", "s.client_identity = %(viewer_identity)s", *conditions]
+        parts = [newest(limit, ["s.user_id = %(viewer)s", *conditions]), newest(limit, unknown)]
     else:
         others = ["s.user_id = client.id", "s.coach_id IS DISTINCT FROM %(viewer)s", *conditions]
-        each = f"({viewers.CLIENTS}) AS client CROSS JOIN LATERAL ({newest(others)})"
-        parts = [newest(["s.coach_id = %(viewer)s", *conditions]), f"SELECT s.* FROM {each} AS s"]  # noqa: S608
+        each = f"({viewers.CLIENTS}) AS client CROSS JOIN LATERAL ({newest(limit, others)})"
+        parts = [
+            newest(limit, ["s.coach_id = %(viewer)s", *conditions]),
+            f"SELECT s.* FROM {each} AS s",  # noqa: S608
+        ]
     together = " UNION ALL ".join(f"({part})" for part in parts)
-    return newest(["true"], f"({together})")
+    return newest(limit, ["true"], f"({together})")
 
 
 async def _among_newest(
-    db: Connection, conditions: list[str], rare: list[str], values: dict[str, Any]
+    db: Connection, limit: int, conditions: list[str], rare: list[str], values: dict[str, Any]
 ) -> list[SessionRow] | None:
     """Return a page of those of the newest sessions under `conditions` that are `rare` ones, too.
 
     None if those do not fill it, and there are older ones to look through.
     """
-    values["looked_through"] = LOOKED_THROUGH
-    latest = newest(conditions or ["true"], most="looked_through")
-    rows = await _rows(db, newest(rare, f"({latest} OFFSET 0)"), values)
-    if len(rows) == values["limit"] or await _count(db, latest, values) < LOOKED_THROUGH:
+    latest = newest(LOOKED_THROUGH, conditions or ["true"])
+    rows = await _rows(db, newest(limit, rare, f"({latest} OFFSET 0)"), values)
+    if len(rows) == limit or await _count(db, latest, values) < LOOKED_THROUGH:
         return rows
     return None
 

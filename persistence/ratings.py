@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
 Connection = AsyncConnection[Any]
 
@@ -21,6 +20,10 @@ class Rating:
     created_at: datetime
 
 
+OF = "SELECT rating, comment, created_at FROM session_ratings WHERE session_id = %s"
+"""Selects a session's `Rating`, if it has one."""
+
+
 async def give(db: Connection, session_id: UUID, rating: int, comment: str | None) -> bool:
     """Rate a session for its client; return False, and change nothing, if it is rated already."""
     query = """
@@ -29,10 +32,3 @@ async def give(db: Connection, session_id: UUID, rating: int, comment: str | Non
         ON CONFLICT (session_id) DO NOTHING
     """
     return (await db.execute(query, (rating, comment, session_id))).rowcount == 1
-
-
-async def of(db: Connection, session_id: UUID) -> Rating | None:
-    """Return a session's rating, None if it has none."""
-    query = "SELECT rating, comment, created_at FROM session_ratings WHERE session_id = %s"
-    async with db.cursor(row_factory=class_row(Rating)) as cursor:
-        return await (await cursor.execute(query, (session_id,))).fetchone()

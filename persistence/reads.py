@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,32 @@ from psycopg import AsyncConnection
 
 from persistence.ids import new_id
 from persistence.keys import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One who reads something of a session: transcript, export, events or excerpts."""
+
+    reader: Key
+    what: str
+    request_id: str
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters of `NOTE`."""
+        return {
+            "read_id": new_id(),
+            "key_id": self.reader.id,
+            "reader": self.reader.identity,
+            "what": self.what,
+            "request_id": self.request_id,
+        }
+
+
+NOTE = """
+    INSERT INTO transcript_reads (id, session_id, key_id, identity, what, request_id)
+    SELECT %(read_id)s, s.id, %(key_id)s, %(reader)s, %(what)s, %(request_id)s FROM sessions s
+"""
+"""Notes the reading of the sessions that a condition behind it selects."""
 
 
 async def note(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
-from persistence import viewers
+from persistence import ratings, viewers
 from persistence.events import transcript_sha256
+from persistence.ratings import Rating
+from persistence.reads import NOTE, Reading
 from persistence.viewers import Viewer
 
 Connection = AsyncConnection[Any]
@@ -91,6 +93,7 @@ SESSION = """
 """
 """Selects a `SessionRow` for each of `sessions`: a table, or a selection of whole rows of it."""
 
+_ONE = SESSION.format(sessions="sessions")
 _TURNS = """
     SELECT t.id, t.seq, t.item_id, t.role, t.speaker_identity, t.user_id, u.display_name,
            u.email, t.text, t.generated_text, t.interrupted, t.confidence, t.language,
@@ -101,40 +104,55 @@ _TURNS = """
 """As they are read: by `started_at`, then `seq`."""
 
 
-async def whole(
-    db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
-) -> tuple[SessionRow | None, list[TurnRow]]:
-    """Return a session that `viewer` may read, and its turns, as they were at one moment.
+class Whole(NamedTuple):
+    session: SessionRow
+    turns: list[TurnRow]
+    rating: Rating | None
 
-    All is asked for at once: Postgres is waited for one time.
+
+async def whole(
+    db: Connection,
+    session_id: UUID,
+    viewer: Viewer = viewers.EVERYTHING,
+    reading: Reading | None = None,
+) -> Whole | None:
+    """Return a session that `viewer` may read, with what was said, as it was at one moment.
+
+    Who reads it is noted, if somebody does. All is asked for at once: Postgres is waited for one
+    time.
     """
-    query, values = _one(session_id, viewer)
+    where, values = _one(session_id, viewer)
     async with (
         db.cursor(row_factory=class_row(SessionRow)) as found,
         db.cursor(row_factory=class_row(TurnRow)) as said,
+        db.cursor(row_factory=class_row(Rating)) as rated,
     ):
         async with db.pipeline(), db.transaction():
-            await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            await found.execute(query, values)
+            await db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            await found.execute(f"{_ONE} {where}", values)
             await said.execute(_TURNS, (session_id,))
+            await rated.execute(ratings.OF, (session_id,))
+            if reading is not None:
+                await db.execute(f"{NOTE} {where}", {**values, **reading.parameters()})
         row = await found.fetchone()
-        return row, await said.fetchall() if row else []
+        if row is None:
+            return None
+        return Whole(row, await said.fetchall(), await rated.fetchone())
 
 
 async def session(
     db: Connection, session_id: UUID, viewer: Viewer = viewers.EVERYTHING
 ) -> SessionRow | None:
     """Return one session, None if there is none of that id that `viewer` may read."""
-    query, values = _one(session_id, viewer)
+    where, values = _one(session_id, viewer)
     async with db.cursor(row_factory=class_row(SessionRow)) as cursor:
-        return await (await cursor.execute(query, values)).fetchone()
+        return await (await cursor.execute(f"{_ONE} {where}", values)).fetchone()
 
 
 def _one(session_id: UUID, viewer: Viewer) -> tuple[str, dict[str, Any]]:
-    """Return the query for one session that `viewer` may read, and its parameters."""
+    """Return SQL that selects one session that `viewer` may read, and its parameters."""
     values = {"id": session_id, **viewers.parameters(viewer)}
-    where = f"s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}"
-    return f"{SESSION.format(sessions='sessions')} WHERE {where}", values
+    return f"WHERE s.id = %(id)s AND {viewers.CONDITIONS[viewer.reach]}", values
 
 
 def keeps_receipt(row: SessionRow, turns: list[TurnRow]) -> bool:

@@ -72,7 +72,8 @@ async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
     cookie: Annotated[str | None, Security(_cookie)],
 ) -> Key:
     """Return whose key came with the request; raises 401 if it is nobody's, 429 if it tires."""
-    sent = (bearer.credentials if bearer else api_key) or internal_key
+    whole = bearer.credentials if bearer else api_key
+    sent = whole or internal_key
     key = sent or cookie or ""
     found = await known_caller(request, resources, key)
     if found is None:
@@ -80,7 +81,7 @@ async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
         raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
     if not sent:
         require_csrf_token(request, key)
-    if sent and sent == internal_key and not (bearer or api_key):
+    if internal_key and not whole:
         found = replace(found, scopes=[s for s in found.scopes if s == Scope.INTERNAL])
     request.state.key = key
     return found

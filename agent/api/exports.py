@@ -27,7 +27,7 @@ class Export(NamedTuple):
 
 
 def as_json(transcript: Transcript) -> str:
-    """Return what the API answers, indented."""
+    """Return what the API answers, indented for a person."""
     return transcript.model_dump_json(indent=2, exclude_none=True, by_alias=True) + "\n"
 
 

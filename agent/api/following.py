@@ -191,7 +191,8 @@ class Following:
 
     async def _read(self, db: AsyncConnection[Any], session_id: UUID) -> None:
         """Read what is new of a session and give it to all who watch."""
-        row, turns = await transcripts.whole(db, session_id)
+        found = await transcripts.whole(db, session_id)
+        row, turns = (found.session, found.turns) if found else (None, [])
         watched = self._watched.get(session_id)
         if watched is None:
             return

@@ -46,7 +46,9 @@ def example(value: JsonValue) -> ConfigDict:
 
 def iso(moment: datetime) -> str:
     """Return an aware time as ISO 8601 in UTC with `Z`, to the millisecond."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.utcoffset():
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Time = Annotated[

@@ -17,15 +17,16 @@ from agent.api import messages, paging, unchanged
 from agent.api.auth import Db, Scope, needs
 from agent.api.edge import request_id
 from agent.api.errors import ApiError, documented
-from agent.api.exports import EXPORTS, as_json
+from agent.api.exports import EXPORTS
 from agent.api.messages import Transcript
 from agent.api.paging import Paged
 from agent.api.resources import Connection
 from agent.api.shapes import Completeness, GivenTime, QueryText, SessionStatus
-from persistence import listing, ratings, reads, search, transcripts
+from persistence import listing, reads, search, transcripts
 from persistence.keys import Key
 from persistence.listing import Filters
 from persistence.paging import Position
+from persistence.reads import Reading
 from persistence.transcripts import SessionRow
 from persistence.viewers import EVERYTHING, Reach, Viewer
 
@@ -116,7 +117,9 @@ async def show_session(
 ) -> Response:
     """Give one session with everything that was said in it."""
     transcript = await _read(db, reader, session_id, "transcript")
-    return unchanged.answer(request, as_json(transcript).encode(), "application/json")
+    return unchanged.answer(
+        request, transcript.model_dump_json(exclude_none=True).encode(), "application/json"
+    )
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -152,8 +155,8 @@ async def export_session(
 
 async def _read(db: Connection, reader: Key, session_id: UUID, what: str) -> Transcript:
     """Return a transcript that `reader` may read, and note that they did; raises 404."""
-    row, turns = await transcripts.whole(db, session_id, viewer_of(reader))
-    if row is None:
+    reading = Reading(reader, what, request_id())
+    found = await transcripts.whole(db, session_id, viewer_of(reader), reading)
+    if found is None:
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such session")
-    await reads.note(db, [session_id], reader, what, request_id())
-    return messages.transcript(row, turns, await ratings.of(db, session_id))
+    return messages.transcript(*found)

@@ -40,7 +40,7 @@ def show_session(
     from agent import terminal
     from persistence import transcripts
 
-    row, turns = edge.with_database(lambda db: transcripts.whole(db, session_id))
-    if row is None:
+    found = edge.with_database(lambda db: transcripts.whole(db, session_id))
+    if found is None:
         raise typer.BadParameter(f"there is no session {session_id}")
-    terminal.show_transcript(row, turns, as_json=json)
+    terminal.show_transcript(found.session, found.turns, as_json=json)

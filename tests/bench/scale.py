@@ -39,7 +39,7 @@ _JOINED_BY_OFFSET = transcripts.SESSION.format(sessions="sessions") + _BY_OFFSET
 _PAGE_BY_OFFSET = (
     transcripts.SESSION.format(sessions=f"(SELECT s.* FROM sessions s{_BY_OFFSET})") + _ORDERED
 )
-_PAGE = transcripts.SESSION.format(sessions=f"({listing.newest([listing._AFTER])})")
+_PAGE = transcripts.SESSION.format(sessions=f"({listing.newest(PAGE, [listing._AFTER])})")
 _PLACES = (
     "SELECT started_at, id FROM sessions ORDER BY started_at DESC, id DESC"
     f" OFFSET %s LIMIT {SAMPLES}"
@@ -132,9 +132,7 @@ class Scale:
         page = await timed(_each(lambda place: self._page(after=place), places), self._samples)
         self._spread("page", f"a page at depth {self._depth}", page)
         inside = [
-            await _inside(
-                self._db, _PAGE + _ORDERED, {"after_at": at, "after_id": id_, "limit": PAGE}
-            )
+            await _inside(self._db, _PAGE + _ORDERED, {"after_at": at, "after_id": id_})
             for at, id_ in ((place.at, place.id) for place in places[: self._samples])
         ]
         self._spread("pageInside", "inside Postgres", spread(inside), GOAL_PAGE_SECONDS)
@@ -156,8 +154,8 @@ class Scale:
         self._spread("detail", "a transcript of 60 turns", taken)
         inside = []
         for one in ids:
-            query, values = transcripts._one(one, EVERYTHING)
-            session = await _inside(self._db, query, values)
+            where, values = transcripts._one(one, EVERYTHING)
+            session = await _inside(self._db, f"{transcripts._ONE} {where}", values)
             inside.append(session + await _inside(self._db, transcripts._TURNS, (one,)))
         self._spread("detailInside", "inside Postgres", spread(inside), GOAL_DETAIL_SECONDS)
 

@@ -224,6 +224,7 @@ async def test_a_pool_says_that_postgres_is_away_and_serves_again_when_it_is_bac
 ) -> None:
     """As the API uses it: nobody is kept waiting for what a dead connection owes."""
     monkeypatch.setattr(databases, "ANSWER_SECONDS", 10 * WITHIN)
+    monkeypatch.setattr(databases, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(BoundedConnection, "answer_seconds", 10 * WITHIN)
     async with databases.pool(database.url(way.port), "test", max_size=2) as pool:
         assert await asked(pool) == 1

@@ -167,3 +167,30 @@ async def test_what_takes_too_long_is_503_and_not_a_request_without_an_end(
         answer = await api.http.get("/never")
         assert answer.status_code == 503
         assert set(answer.json()) == {"error", "details"}
+
+
+async def test_an_empty_key_beside_that_of_a_service_widens_nothing(api: Api) -> None:
+    key = await api.key("admin", "internal")
+    for empty in ({}, {"Authorization": "Bearer "}, {"X-API-Key": ""}):
+        answer = await api.http.get(ME, headers={"X-Internal-Service-Key": key, **empty})
+        assert answer.json()["scopes"] == ["internal"]
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "1e999", "-1e999", "NaN", "Infinity", "1" + "0" * 400]
+)
+async def test_numbers_that_nobody_can_hold_are_400(api: Api, number: str) -> None:
+    session = await add_session(api.db, client_identity="client-ada")
+    key = await api.key("client", "internal", identity="client-ada")
+    headers = {"X-API-Key": key, "Content-Type": "application/json"}
+    turn = f'{{"itemId": "a", "seq": {number}, "speakerRole": "ai", "content": "x",'
+    for path, body in (
+        (f"/api/sessions/{session}/rating", f'{{"rating": {number}}}'),
+        (
+            f"/api/internal/sessions/{session}/transcript",
+            f'{{"turns": [{turn} "timestamp": "2026-11-20T09:00:00Z"}}]}}',
+        ),
+        ("/api/livekit/token", f'{{"room_config": {{"emptyTimeout": {number}}}}}'),
+    ):
+        answer = await api.http.post(path, headers=headers, content=body)
+        assert answer.status_code in (400, 403), (path, answer.text)
