@@ -18,6 +18,7 @@ from persistence.events import (
     Progress,
     Role,
     Segment,
+    Source,
     Started,
     Turn,
     transcript_sha256,
@@ -95,6 +96,33 @@ def test_speech_that_no_turn_absorbed_becomes_a_turn_of_its_speaker() -> None:
     assert made.segment_ids == (loose.segment_id,)
 
 
+def test_what_was_typed_stays_typed_and_the_first_turn_of_all_is_number_one() -> None:
+    first, second = segment(1, source=Source.TEXT), segment(2)
+    turns, _ = recovered([started(), first, second])
+    assert [(made.seq, made.source) for made in turns] == [(1, Source.TEXT), (2, Source.VOICE)]
+
+
+def test_each_piece_of_speech_is_a_turn_with_an_id_of_its_own_and_always_the_same() -> None:
+    records: list[Event] = [segment(1), segment(2), progress(3, "So"), progress(4, "Well", "other")]
+    (turns, _), (again, _) = recovered(records), recovered(records)
+    ids = [made.turn_id for made in turns]
+    assert len(set(ids)) == len(records)
+    assert [made.turn_id for made in again] == ids
+
+
+def test_a_turn_that_was_promoted_before_is_not_promoted_again() -> None:
+    """Whatever it says that it was made of."""
+    loose = segment(1)
+    assert recovered([loose, turn(1, item_id=f"segment:{loose.segment_id}")])[0] == []
+
+
+def test_a_reply_that_was_heard_before_it_began_took_no_negative_time() -> None:
+    """Its times may be of two clocks: when it began is the framework's word."""
+    late = progress(1, "So").model_copy(update={"started_at": at(9)})
+    [made], _ = recovered([late])
+    assert (made.started_at, made.ended_at) == (at(9), at(9))
+
+
 def test_absorbed_speech_is_not_said_twice() -> None:
     first, second = segment(1), segment(2)
     absorbing = turn(1, segment_ids=(first.segment_id, second.segment_id))
@@ -157,6 +185,12 @@ def test_a_torn_journal_is_partial_and_says_how_much_is_missing() -> None:
 def test_a_job_that_died_with_a_full_disk_leaves_a_partial_transcript() -> None:
     _, end = recovered([turn(1)], trouble="disk_full")
     assert (end.receipt.completeness, end.receipt.reason) == (Completeness.PARTIAL, "disk_full")
+
+
+def test_of_a_disk_that_was_full_and_tore_a_line_both_are_told() -> None:
+    """One byte is enough to be one word too few."""
+    _, end = recovered([turn(1)], trouble="disk_full", torn=1)
+    assert end.receipt.reason == "disk_full; 1 bytes of the journal are unreadable"
 
 
 def test_a_job_that_died_at_birth_ends_without_turns() -> None:
