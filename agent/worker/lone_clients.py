@@ -47,6 +47,9 @@ AWAY_DOUBLINGS = 2
 """A LiveKit that does not answer is asked after 2, and then always after 4 times the usual pause:
 who waits in one that is back waits for this, too."""
 
+NOTE_SECONDS = 0.1
+"""How often it is noted whose jobs run; LiveKit believes for 20 s in one that nobody noted."""
+
 ANSWER_SECONDS = 10.0
 """How long LiveKit may take to answer."""
 
@@ -102,7 +105,7 @@ class LoneClients:
         while True:
             # several workers must not all dispatch at the same instant
             pause = self.wait_seconds * random.uniform(0.2, 0.4)  # noqa: S311
-            await asyncio.sleep(pause * 2 ** min(self._unanswered, AWAY_DOUBLINGS))
+            await self._pause(pause * 2 ** min(self._unanswered, AWAY_DOUBLINGS))
             try:
                 await self.look()
             except (TimeoutError, api.TwirpError, OSError) as error:
@@ -113,6 +116,13 @@ class LoneClients:
                 if self._unanswered:
                     log.info("rooms_known_again", unanswered=self._unanswered)
                 self._unanswered = 0
+
+    async def _pause(self, seconds: float) -> None:
+        """Let time pass, noting all the while whose jobs run: one may die as soon as it does."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.agents.note()
+            await asyncio.sleep(min(left, NOTE_SECONDS))
 
     async def look(self) -> None:
         """Look into the rooms once, and call an agent where a client has waited long enough."""

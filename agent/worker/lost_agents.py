@@ -37,6 +37,10 @@ class LostAgents:
     def running(self) -> Mapping[str, str]:
         return self._running()
 
+    def note(self) -> None:
+        """Take note of whose jobs run: one may be gone by the next look."""
+        self._known = {**self._known, **self.running}
+
     def look(self) -> Mapping[str, str]:
         """Return whose job has gone, well or badly, and was not dealt with."""
         running, now = dict(self.running), time.monotonic()

@@ -168,6 +168,24 @@ async def test_an_agent_whose_job_died_is_taken_out_of_its_room_and_another_one_
     assert lone_clients.agents_called == 1
 
 
+async def test_an_agent_whose_job_dies_as_soon_as_it_runs_is_taken_out_as_well(
+    server: Server,
+) -> None:
+    """It comes and goes between two looks, the first of which is after 1 s."""
+    jobs: dict[str, str] = {}
+    server.agents, registered = ["agent-J1"], asyncio.Event()
+    registered.set()
+    lone_clients = LoneClients(cast("Any", server), "coach", 5, LostAgents(lambda: jobs))
+    running = asyncio.create_task(lone_clients.run(registered))
+    later = asyncio.get_running_loop().call_later
+    later(0.1, jobs.setdefault, "agent-J1", "r")
+    later(0.5, jobs.clear)
+    async with asyncio.timeout(5):
+        while server.agents or not lone_clients.agents_called:  # noqa: ASYNC110 nothing tells
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
 async def test_who_died_with_an_earlier_worker_is_out_before_another_one_can_be_called(
     server: Server,
 ) -> None:
@@ -294,7 +312,7 @@ async def test_a_livekit_that_is_away_is_told_of_once_and_so_is_its_return(
     pauses: list[float] = []
     monkeypatch.setattr(lone.random, "uniform", lambda *_: 1.0)
 
-    async def asked_after(seconds: float) -> None:
+    async def asked_after(_: LoneClients, seconds: float) -> None:
         pauses.append(seconds)
         monkeypatch.setattr(server, "list_rooms", listed if 5 < len(pauses) < 8 else _fails)
         if len(pauses) == 10:
@@ -302,7 +320,7 @@ async def test_a_livekit_that_is_away_is_told_of_once_and_so_is_its_return(
 
     listed, registered = server.list_rooms, asyncio.Event()
     registered.set()
-    monkeypatch.setattr(lone.asyncio, "sleep", asked_after)
+    monkeypatch.setattr(LoneClients, "_pause", asked_after)
     lone_clients = LoneClients(cast("Any", server), "coach", 1, LostAgents(dict))
     with structlog.testing.capture_logs() as logged, pytest.raises(asyncio.CancelledError):
         await lone_clients.run(registered)
