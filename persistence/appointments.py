@@ -17,19 +17,28 @@ class Appointment(NamedTuple):
     coach_id: UUID | None
 
 
+_NOBODYS = """
+    SELECT NOT EXISTS (SELECT FROM appointments WHERE room_name = %(room)s)
+       AND NOT EXISTS (SELECT FROM sessions WHERE room_name = %(room)s)
+       AND NOT EXISTS (SELECT FROM api_keys WHERE %(room)s = ANY(rooms) AND revoked_at IS NULL)
+"""
 _HOLD = """
-    INSERT INTO appointments (id, room_name, coach_id, scheduled_for)
-    SELECT %(id)s, %(room)s, %(coach)s, now()
-    WHERE NOT EXISTS (SELECT FROM sessions WHERE room_name = %(room)s)
-      AND NOT EXISTS (SELECT FROM api_keys WHERE %(room)s = ANY(rooms) AND revoked_at IS NULL)
-    ON CONFLICT (room_name) DO NOTHING
+    INSERT INTO appointments (id, room_name, coach_id, scheduled_for) VALUES (%s, %s, %s, now())
 """
 
 
-async def hold(db: Connection, coach_id: UUID, room_name: str) -> bool:
-    """Make an appointment of a coach's in a room that nobody has; return False if somebody does."""
-    values = {"id": new_id(), "room": room_name, "coach": coach_id}
-    return (await db.execute(_HOLD, values)).rowcount == 1
+async def is_nobodys(db: Connection, room_name: str) -> bool:
+    """Return whether no appointment, no session and no key says whose the room is."""
+    row = await (await db.execute(_NOBODYS, {"room": room_name})).fetchone()
+    return bool(row and row[0])
+
+
+async def hold(db: Connection, coach_id: UUID, room_name: str) -> None:
+    """Make an appointment of a coach's, to be held now in a room that is nobody's.
+
+    Who comes second is refused by Postgres: a room has one appointment.
+    """
+    await db.execute(_HOLD, (new_id(), room_name, coach_id))
 
 
 async def for_update(db: Connection, appointment_id: UUID) -> Appointment | None:

@@ -104,6 +104,14 @@ class _Standing(NamedTuple):
     def is_open(self) -> bool:
         return self.status == "active" or self.given_up
 
+    def refuses(self, end: End | None) -> Refusal | None:
+        """Return why nothing more can be said of it, or not that it ended so."""
+        if self.worker_id is not None:
+            return Refusal.OF_A_WORKER
+        if end is not None and end.at < self.started_at:
+            return Refusal.BACKWARDS
+        return None
+
 
 async def session(
     db: Connection, session_id: UUID, started: Started, after_session: AfterSession
@@ -156,10 +164,8 @@ async def transcript(
         found = await _standing(db, session_id)
         if found is None:
             return Refusal.UNKNOWN
-        if found.worker_id is not None:
-            return Refusal.OF_A_WORKER
-        if end is not None and end.at < found.started_at:
-            return Refusal.BACKWARDS
+        if refusal := found.refuses(end):
+            return refusal
         before = await _said(db, session_id)
         dropped = 0
         if found.is_open:

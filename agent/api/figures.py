@@ -15,6 +15,7 @@ from agent.api.resources import Resources, The, connection
 from agent.api.shapes import Shape, Time, example
 from persistence import figures, sync_runs
 from persistence.figures import Figures
+from persistence.health import Check
 from persistence.sync_runs import SyncRun
 from persistence.transcripts import whole_minutes
 
@@ -98,7 +99,6 @@ async def show_metrics(resources: The) -> Metrics:
     (counted, last_sync), checks = await asyncio.gather(
         _counted(resources), health.check_all(resources)
     )
-    statuses = {check.service: check.status for check in checks}
     return Metrics(
         total_users=counted.total_users,
         active_users=counted.active_users,
@@ -116,14 +116,19 @@ async def show_metrics(resources: The) -> Metrics:
             month=whole_minutes(counted.seconds_month),
         ),
         skool_sync_status=_sync_status(last_sync),
-        system_health=SystemHealth.model_validate(
-            {
-                "api": statuses["API Server"],
-                "database": statuses["Database"],
-                "livekit": statuses["LiveKit"],
-                "skool": statuses["Skool Sync"],
-            }
-        ),
+        system_health=_system_health(checks),
+    )
+
+
+def _system_health(checks: list[Check]) -> SystemHealth:
+    statuses = {check.service: check.status for check in checks}
+    return SystemHealth.model_validate(
+        {
+            "api": statuses["API Server"],
+            "database": statuses["Database"],
+            "livekit": statuses["LiveKit"],
+            "skool": statuses["Skool Sync"],
+        }
     )
 
 

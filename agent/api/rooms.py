@@ -84,15 +84,7 @@ async def create_room(
     A coach's appointments are their own, and a key that has some rooms makes no others. What a
     coach makes without an appointment becomes one of theirs: else nobody knew whose room it is.
     """
-    name = wanted.room_name or _made_up(caller)
-    if wanted.appointment_id is not None:
-        async with connection(resources) as db, db.transaction():
-            name = await _appointed(db, caller, wanted.appointment_id, wanted.room_name, name)
-    elif caller.rooms is None and not _is_more_than_coach(caller):
-        async with connection(resources) as db:
-            await _hold(db, caller, name)
-    if caller.rooms is not None and name not in caller.rooms:
-        raise ApiError(HTTPStatus.FORBIDDEN, "this key does not have that room")
+    name = await _claimed(resources, caller, wanted)
     sid = await _make(resources, name)
     urls = _join_urls(_base_url(request, resources.settings), name)
     return MadeRoom(success=True, data=Room(room_id=name, room_sid=sid, join_urls=urls))
@@ -104,6 +96,40 @@ def _made_up(caller: Key) -> str:
     return only[0] if only else f"room-{secrets.token_hex(8)}"
 
 
+async def _claimed(resources: Resources, caller: Key, wanted: WantedRoom) -> str:
+    """Return the room to make, which is the caller's to make; nothing is done about any other."""
+    name = wanted.room_name or _made_up(caller)
+    if wanted.appointment_id is not None:
+        async with connection(resources) as db, db.transaction():
+            return await _appointed(db, caller, wanted.appointment_id, wanted.room_name, name)
+    if _says_which_rooms(caller):
+        _require_among_rooms(caller, name)
+        return name
+    async with connection(resources) as db:
+        if not await _has(db, caller, name) and caller.user_id is not None:
+            await appointments.hold(db, caller.user_id, name)
+    return name
+
+
+def _says_which_rooms(caller: Key) -> bool:
+    """Return whether a key itself says which rooms its holder makes: some, or all."""
+    return caller.rooms is not None or _is_more_than_coach(caller)
+
+
+def _require_among_rooms(caller: Key, name: str) -> None:
+    if caller.rooms is not None and name not in caller.rooms:
+        raise ApiError(HTTPStatus.FORBIDDEN, "this key does not have that room")
+
+
+async def _has(db: Connection, coach: Key, name: str) -> bool:
+    """Return whether a coach has the room; raises 403 if somebody else has it."""
+    if await has_room(db, Viewer(Reach.CLIENTS, coach.user_id, coach.identity), name):
+        return True
+    if coach.user_id is None or not await appointments.is_nobodys(db, name):
+        raise ApiError(HTTPStatus.FORBIDDEN, "that room cannot be this coach's")
+    return False
+
+
 async def _appointed(
     db: Connection, caller: Key, appointment: UUID, asked: str | None, name: str
 ) -> str:
@@ -111,10 +137,13 @@ async def _appointed(
     found = await appointments.for_update(db, appointment)
     if found is None or not _may_hold(caller, found):
         raise ApiError(HTTPStatus.NOT_FOUND, "there is no such appointment")
-    if found.room_name is not None and asked in {None, found.room_name}:
-        return found.room_name
-    if found.room_name is not None:
+    if found.room_name is not None and asked not in {None, found.room_name}:
         raise ApiError(HTTPStatus.CONFLICT, "that appointment has another room")
+    _require_among_rooms(caller, found.room_name or name)
+    if found.room_name is not None:
+        return found.room_name
+    if not _says_which_rooms(caller):
+        await _has(db, caller, name)
     if not await appointments.link_room(db, appointment, name):
         raise ApiError(HTTPStatus.CONFLICT, "that room belongs to another appointment")
     return name
@@ -122,15 +151,6 @@ async def _appointed(
 
 def _is_more_than_coach(caller: Key) -> bool:
     return bool({Scope.ADMIN, Scope.INTERNAL} & set(caller.scopes))
-
-
-async def _hold(db: Connection, coach: Key, name: str) -> None:
-    """Make the room one of the coach's, if it is none yet; raises 403 if it is somebody else's."""
-    viewer = Viewer(Reach.CLIENTS, coach.user_id, coach.identity)
-    if await has_room(db, viewer, name):
-        return
-    if coach.user_id is None or not await appointments.hold(db, coach.user_id, name):
-        raise ApiError(HTTPStatus.FORBIDDEN, "that room cannot be this coach's")
 
 
 def _may_hold(caller: Key, appointment: Appointment) -> bool:

@@ -25,6 +25,7 @@ from agent.api.auth import (
 from agent.api.errors import ApiError, documented
 from agent.api.resources import The
 from agent.api.shapes import Shape, Time, example
+from agent.settings import Settings
 from persistence.keys import Key
 
 router = APIRouter(prefix="/api", tags=["sign-in"])
@@ -72,7 +73,7 @@ async def sign_in(request: Request, response: Response, resources: The, given: C
         max_age=_seconds_left(caller),
         httponly=True,
         samesite="strict",
-        secure=request.scope["scheme"] == "https",
+        secure=_is_encrypted(request, resources.settings),
     )
     return _me(caller, given.key)
 
@@ -103,6 +104,12 @@ def _me(caller: Key, key: str) -> Me:
         expires_at=caller.expires_at,
         csrf_token=csrf_token(key),
     )
+
+
+def _is_encrypted(request: Request, settings: Settings) -> bool:
+    """Return whether browsers come by HTTPS: as the request says, or the setting of where to."""
+    public = settings.api_public_url or ""
+    return request.scope["scheme"] == "https" or public.startswith("https:")
 
 
 def _seconds_left(caller: Key) -> int:

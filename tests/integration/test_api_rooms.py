@@ -224,9 +224,26 @@ async def test_a_coach_makes_no_room_that_somebody_has_already(api: Api) -> None
     await api.key("client", identity="client-ada", rooms=["adas"])
     await add_session(api.db, client_identity="client-bob", room_name="bobs")
     await appointment(api, "somebodys")
+    own = await appointment(api)
+    await api.db.execute(
+        "UPDATE appointments SET coach_id = users.id FROM users WHERE room_name IS NULL"
+    )
     for room in ("adas", "bobs", "somebodys"):
-        assert (await api.post(CREATE, carl, {"roomName": room})).status_code == 403
+        for wanted in ({}, {"appointmentId": own}):
+            answer = await api.post(CREATE, carl, {"roomName": room, **wanted})
+            assert answer.status_code == 403
         assert (await api.post(TOKEN, carl, {"room_name": room})).status_code == 403
+    assert await room_of(api, own) is None
+
+
+async def test_a_room_that_a_key_does_not_have_is_not_linked_to_its_appointment(api: Api) -> None:
+    await add_user(api.db, "coach-carl", role="coach")
+    own = await appointment(api)
+    await api.db.execute("UPDATE appointments SET coach_id = users.id FROM users")
+    key = await api.key("coach", identity="coach-carl", rooms=["demo"])
+    answer = await api.post(CREATE, key, {"roomName": "other", "appointmentId": own})
+    assert answer.status_code == 403
+    assert await room_of(api, own) is None
 
 
 async def test_a_client_makes_no_rooms(live: Api) -> None:

@@ -45,6 +45,13 @@ async def test_over_https_the_cookie_goes_nowhere_else(api: Api) -> None:
     assert cookie_of(answer)["secure"]
 
 
+async def test_so_does_one_that_a_proxy_passes_on(database_url: str) -> None:
+    """By the setting that says where browsers come to, whatever the proxy says."""
+    public = settings(database_url, api_public_url="https://coach.example")
+    async with serving(public) as api:
+        assert cookie_of(await sign_in(api, await api.key("admin")))["secure"]
+
+
 async def test_a_browser_stays_signed_in_no_longer_than_its_key_lives(api: Api) -> None:
     answer = await sign_in(api, await api.key("admin", lifetime=timedelta(hours=1)))
     assert 3500 < int(cookie_of(answer)["max-age"]) <= 3600
