@@ -21,7 +21,7 @@ from uvicorn.protocols.utils import get_remote_addr
 from agent.api import errors
 from agent.api.limits import is_listed, site_of
 
-AT_ONCE = 200
+AT_ONCE = 500
 """Connections that an address may hold, in one process; a proxy's are not counted."""
 
 PATIENCE_SECONDS = 30.0

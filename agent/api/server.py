@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import resource
 import signal
 import socket
 from types import FrameType
@@ -31,6 +33,7 @@ async def run(settings: Settings) -> None:
     Raises DatabaseUnavailableError, SchemaOutdatedError, and OSError where it cannot listen.
     """
     await require_current_schema(settings)
+    open_many_files()
     listening = _listen(settings.api_host, settings.api_port)
     app = create_app(settings)
     config = uvicorn.Config(
@@ -65,6 +68,13 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
         resources: Resources = self._app.state.resources
         asyncio.get_running_loop().call_soon_threadsafe(resources.following.stop)
+
+
+def open_many_files() -> None:
+    """Let this process hold as many connections as it is allowed: often 1,024, if nobody asks."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _collect_rarely() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from agent.api.limits import is_listed, site_of
+from agent.api.server import open_many_files
 
 
 @pytest.mark.parametrize(
@@ -45,3 +48,13 @@ def test_an_address_is_a_proxys_if_the_setting_lists_it(
 ) -> None:
     assert is_listed("192.0.2.7", proxies) is listed
     assert is_listed("no address", proxies) is ("*" in (proxies or []))
+
+
+def test_the_api_may_hold_as_many_connections_as_the_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[0] // 2, before[1]))
+    try:
+        open_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
