@@ -53,15 +53,29 @@ def browser(microphone: Path | None = None) -> Iterator[Browser]:
             launched.close()
 
 
-def record(target: Path, text: str, *, before: float, after: float) -> Path:
-    """Write `text`, spoken, to the wave file `target`, with silence around it (seconds)."""
-    spoken = speech.synthesize(text, sample_rate=RATE, voice="en-us", words_per_minute=150)
+def record(
+    target: Path,
+    *texts: str,
+    before: float,
+    after: float,
+    between: float = 0,
+    words_per_minute: int = 150,
+) -> Path:
+    """Write `texts`, spoken, to the wave file `target`, with silence around them (seconds)."""
+    silence = _silence(between)
+    spoken = silence.join(_spoken(text, words_per_minute) for text in texts)
     with wave.open(str(target), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(RATE)
         file.writeframes(_silence(before) + spoken + _silence(after))
     return target
+
+
+def _spoken(text: str, words_per_minute: int) -> bytes:
+    return speech.synthesize(
+        text, sample_rate=RATE, voice="en-us", words_per_minute=words_per_minute
+    )
 
 
 def phone(launched: Browser, **more: str) -> BrowserContext:

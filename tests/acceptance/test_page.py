@@ -121,6 +121,13 @@ def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page],
     accessible(page)
     page.keyboard.press("End")
     expect(rows.filter(has_text="client-ada")).to_have_count(PAGE_OF_SESSIONS + 10)
+    scrolled = page.evaluate("scrollY")
+    rows.last.click()
+    expect(page.get_by_text("Nothing was said.")).to_be_visible()
+    assert page.evaluate("scrollY") == 0, "a view is seen from its top"
+    page.go_back()
+    expect(rows.last).to_be_in_viewport()
+    assert page.evaluate("scrollY") >= scrolled, "who goes back finds the list as it was"
 
     page.get_by_label("Search what was said").fill("lighthouse")
     expect(rows).to_have_count(1)

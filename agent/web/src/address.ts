@@ -16,6 +16,11 @@ export function takeKey(): string | null {
   return key;
 }
 
+/** The room that the address names, null for none. */
+export function roomInAddress(): string | null {
+  return new URLSearchParams(location.search).get("room");
+}
+
 /** A room's name that nobody else has. */
 export function newRoom(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(5));

@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 import { Link, useLocation } from "wouter";
 import type { Me } from "../api/shapes";
 import { Mark } from "./Mark";
+import { useScroll } from "./useScroll";
 
 interface FrameProps {
   me: Me;
@@ -14,6 +15,7 @@ interface FrameProps {
 /** What surrounds each view: where one is, where one can go, who one is. */
 export function Frame({ me, talks, reads, onSignOut, children }: FrameProps) {
   const [path] = useLocation();
+  useScroll(path);
   const name = me.name ?? me.identity;
   return (
     <div className="frame">

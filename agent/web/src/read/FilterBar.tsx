@@ -21,7 +21,6 @@ export function FilterBar({ filters, withClient, onChange }: FilterBarProps) {
     <search>
       <form className="filters" onSubmit={(event: SyntheticEvent) => event.preventDefault()}>
         <TypedField
-          className="search-field"
           label="Search what was said"
           type="search"
           value={filters.text ?? ""}
@@ -71,12 +70,11 @@ interface TypedFieldProps {
   label: string;
   value: string;
   type?: string;
-  className?: string;
   onTyped: (value: string) => void;
 }
 
 /** A text field that waits for a pause in the typing. */
-function TypedField({ label, value, type = "text", className = "", onTyped }: TypedFieldProps) {
+function TypedField({ label, value, type = "text", onTyped }: TypedFieldProps) {
   const [text, setText] = useState(value);
   const told = useRef(value);
   const tell = useRef(onTyped);
@@ -97,7 +95,7 @@ function TypedField({ label, value, type = "text", className = "", onTyped }: Ty
     return () => clearTimeout(timer);
   }, [text]);
   return (
-    <label className={`field ${className}`}>
+    <label className="field">
       <span>{label}</span>
       <input
         type={type}

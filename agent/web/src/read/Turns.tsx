@@ -73,7 +73,7 @@ function Turn({ message, start, continues, places, sought }: TurnProps) {
         {message.source === "text" && <span className="tag">typed</span>}
         <Confidence of={message} />
       </div>
-      <div className="turn-text">
+      <div>
         <p className="said">
           <Marked text={message.content} places={places} />
           <Meant message={message} />

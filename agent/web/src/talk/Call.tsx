@@ -19,11 +19,13 @@ import { TypedMessage } from "./TypedMessage";
 
 interface CallProps {
   room: Room;
+  /** Whether one may type: the AI coach takes what the client types, and nobody else's words. */
+  mayType: boolean;
   onEnded: (room: string, reason: DisconnectReason | undefined) => void;
 }
 
 /** The conversation. It ends with the room, or with this view. */
-export function Call({ room, onEnded }: CallProps) {
+export function Call({ room, mayType, onEnded }: CallProps) {
   useEffect(() => {
     const name = room.name;
     const ended = (reason?: DisconnectReason) => onEnded(name, reason);
@@ -37,12 +39,12 @@ export function Call({ room, onEnded }: CallProps) {
   return (
     <RoomContext.Provider value={room}>
       <RoomAudioRenderer />
-      <Stage room={room} />
+      <Stage room={room} mayType={mayType} />
     </RoomContext.Provider>
   );
 }
 
-function Stage({ room }: { room: Room }) {
+function Stage({ room, mayType }: Pick<CallProps, "room" | "mayType">) {
   const { localParticipant, isMicrophoneEnabled } = useLocalParticipant();
   const [problem, setProblem] = useState<string | null>(null);
   const { lines, type } = useLines();
@@ -69,7 +71,9 @@ function Stage({ room }: { room: Room }) {
       <div className="controls" role="group" aria-label="Conversation">
         <MuteButton muted={!isMicrophoneEnabled} onToggle={toggle} />
         <DeviceChoice onProblem={unheard} />
-        <TypedMessage onSend={send} onProblem={(error) => setProblem(messageOf(error))} />
+        {mayType && (
+          <TypedMessage onSend={send} onProblem={(error) => setProblem(messageOf(error))} />
+        )}
         <button type="button" className="leave" onClick={() => void room.disconnect()}>
           <LeaveIcon /> Leave
         </button>

@@ -1,7 +1,7 @@
 import { DisconnectReason, type Room } from "livekit-client";
 import { useCallback, useState } from "react";
 import { useLocation } from "wouter";
-import { newRoom } from "../address";
+import { newRoom, roomInAddress } from "../address";
 import type { Me } from "../api/shapes";
 import { Notice } from "../parts/notices";
 import { After } from "./After";
@@ -38,7 +38,7 @@ export function Talk({ me }: { me: Me }) {
     case "lobby":
       return <Lobby me={me} room={phase.room} onJoined={joined} />;
     case "call":
-      return <Call room={phase.room} onEnded={ended} />;
+      return <Call room={phase.room} mayType={!me.scopes.includes("coach")} onEnded={ended} />;
     case "after":
       return (
         <After
@@ -78,10 +78,6 @@ function isLost(reason: DisconnectReason | undefined): boolean {
 /** The room that the address names, else the only one that the key has, else a new one. */
 function firstRoom(me: Me): string | null {
   return roomInAddress() ?? nextRoom(me, me.rooms?.[0] ?? null);
-}
-
-function roomInAddress(): string | null {
-  return new URLSearchParams(location.search).get("room");
 }
 
 /** Another room for who may have any; the same one for who has but that. */
