@@ -133,6 +133,7 @@ async def test_a_kill_leaves_no_process_and_the_next_start_has_every_word(
     said = "I sleep badly when the moon is full."
     async with conversation(ready) as client:
         await session_begun(checkout, 1)
+        await client.until(lambda c: c.agent_captions(), 60)  # typed sooner it cuts the greeting
         await client.type(said)
         await client.until(lambda c: len(c.agent_captions()) > 1, 60)
         process.kill()
