@@ -4,13 +4,17 @@ Postgres and the reading of journals cost about the same, and run on two cores. 
 Postgres has all of a batch, which would else wait behind it for every answer on its way; and it is
 done a little at a time, since the event loop that it holds up meanwhile is others' too. A session
 is in one batch at a time, so that its events keep their order whatever becomes of a batch.
+
+What a job has written is seen before it is durable. It is made so before it goes: Postgres is to
+hold nothing that the journal may not, or the end of a recovered session would tell it once more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from persistence.streams import Streams, Taken
@@ -18,6 +22,9 @@ from persistence.streams import Streams, Taken
 BATCH_ROWS = 2000
 """Beyond this a row gets no cheaper, and the rows of a batch are locked the longer."""
 BATCH_BYTES = 8 * 1024 * 1024
+_LEAST = 7
+"""So many times a batch is halved at most, to a few rows and 64 KiB."""
+_SYNC_AGAIN_SECONDS = 1.0
 _SLICE_LINES = 300
 """Read at once: about a millisecond."""
 
@@ -29,13 +36,37 @@ class Batches:
         self._streams = streams
         self._next: list[Taken] = []
         self._rows = self._bytes = 0
+        self._halved = 0
 
     async def next(self) -> list[Taken]:
-        """Return what there is, up to a batch."""
+        """Return what there is, up to a batch; all of it is durable."""
         await self._fill()
         batch = self._next
         self._next, self._rows, self._bytes = [], 0, 0
-        return batch
+        unsure = [part for part in batch if part.offset > part.stream.durable]
+        if not unsure:
+            return batch
+        try:
+            refused = await asyncio.to_thread(_refused, unsure)
+        except BaseException:
+            self._streams.give_back(batch)
+            raise
+        return [part for part in batch if not self._put_off(part, refused=part in refused)]
+
+    def _put_off(self, part: Taken, *, refused: bool) -> bool:
+        if refused:
+            self._streams.failed(part.stream, time.monotonic(), _SYNC_AGAIN_SECONDS)
+        else:
+            part.stream.durable = max(part.stream.durable, part.offset)
+        return refused
+
+    def smaller(self) -> None:
+        """Halve the next batches: a database that is slow may have had no time for this one."""
+        self._halved = min(self._halved + 1, _LEAST)
+
+    def larger(self) -> None:
+        """Let batches grow again: one has gone through."""
+        self._halved = max(self._halved - 1, 0)
 
     @asynccontextmanager
     async def reading_ahead(self) -> AsyncIterator[Callable[[], None]]:
@@ -57,9 +88,10 @@ class Batches:
                 task.result()
 
     async def _fill(self) -> None:
-        while self._rows < BATCH_ROWS and self._bytes < BATCH_BYTES:
+        rows, size = max(1, BATCH_ROWS >> self._halved), BATCH_BYTES >> self._halved
+        while self._rows < rows and self._bytes < size:
             taken = self._streams.take(
-                BATCH_ROWS - self._rows, BATCH_BYTES - self._bytes, _SLICE_LINES, time.monotonic()
+                rows - self._rows, size - self._bytes, _SLICE_LINES, time.monotonic()
             )
             self._next += taken
             self._rows += sum(part.rows for part in taken)
@@ -72,3 +104,15 @@ class Batches:
         """Forget what was read ahead: it comes again."""
         self._streams.give_back(self._next)
         self._next, self._rows, self._bytes = [], 0, 0
+
+
+def _refused(parts: Sequence[Taken]) -> list[Taken]:
+    """Make parts of journals durable; return those that the disk refuses. Blocks."""
+    refused = []
+    for part in parts:
+        try:
+            with part.stream.path.open("rb", buffering=0) as file:
+                os.fdatasync(file.fileno())
+        except OSError:
+            refused.append(part)
+    return refused

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import time
 from collections.abc import Iterable
+from typing import NamedTuple
+from uuid import UUID
 
 import structlog
 
@@ -15,21 +19,42 @@ from persistence.streams import Stream, Streams
 log = structlog.get_logger("coach.shipper")
 
 
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
+"""Seconds until a journal is tried again that could not be ended; doubled each time. To try costs
+reading all of it, and where a disk is full there may be many."""
+
+
+class _Refusal(NamedTuple):
+    pause: float
+    again_at: float
+
+
 class DeadJobs:
     """Ends, by their journals, what dead jobs left unended; what it journals is to be shipped."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._ending = asyncio.Lock()
+        self._refused: dict[UUID, _Refusal] = {}
         self.ended = 0
         """How many sessions were ended so."""
 
     async def end(self) -> None:
         """Journal the end of sessions whose job is dead."""
         async with self._ending:  # a lock that is taken to end a session looks like its job's
-            for stream in await asyncio.to_thread(_left_open, list(self._streams)):
+            now = time.monotonic()
+            due = [stream for stream in self._streams if self._again_at(stream) <= now]
+            for stream in await asyncio.to_thread(_left_open, due):
                 if await self._end(stream):
                     self._streams.wake([stream.session_id])
+
+    def hurry(self) -> None:
+        """Let everything be tried at once that waits for another try."""
+        self._refused.clear()
+
+    def _again_at(self, stream: Stream) -> float:
+        refusal = self._refused.get(stream.session_id)
+        return refusal.again_at if refusal else 0.0
 
     async def end_left_behind(self, pause: float) -> int:
         """End the sessions that an earlier worker left here; return how many that were.
@@ -58,20 +83,26 @@ class DeadJobs:
         reason = EndReason.WORKER_LOST if stream.left_behind else EndReason.ERROR
         try:
             ended = await asyncio.to_thread(recover, stream.path, reason)
-        except OSError as error:
-            log.error(  # noqa: TRY400 where it happened says nothing more
-                "session_not_recovered", session_id=str(stream.session_id), error=error.errno
-            )
+        except Exception as error:  # noqa: BLE001 one must not end the shipping of all
+            self._put_off(stream, error)
             return False
-        except Exception as error:  # what is wrong with one must not end the shipping of all
-            log.exception(
-                "session_not_recovered",
-                session_id=str(stream.session_id),
-                error=type(error).__name__,
-            )
-            return False
+        self._refused.pop(stream.session_id, None)
         self.ended += ended
         return ended
+
+    def _put_off(self, stream: Stream, error: Exception) -> None:
+        """Try again later; say so once."""
+        before = self._refused.get(stream.session_id)
+        pause = min(2 * before.pause, _LONGEST_PAUSE) if before else _FIRST_PAUSE
+        self._refused[stream.session_id] = _Refusal(pause, time.monotonic() + pause)
+        if before is None:
+            code = errno.errorcode.get(error.errno or 0) if isinstance(error, OSError) else None
+            log.error(
+                "session_not_recovered",
+                session_id=str(stream.session_id),
+                error=code or type(error).__name__,
+                exc_info=code is None,  # where a disk failed says nothing more
+            )
 
 
 def _left_open(streams: Iterable[Stream]) -> list[Stream]:

@@ -121,7 +121,7 @@ async def _put_through(
         await tombstones.count(db, {tombstone: 1})
     elif isinstance(event, Started):
         row = rows.session_row(letter.session_id, letter.worker_id, event, event.at, None)
-        await sessions.upsert(db, row)
+        await sessions.complete(db, row)
     else:
         await write_event(db, letter.session_id, event)
         await search.forget(db, letter.session_id)

@@ -62,24 +62,28 @@ def _people(room_name: str, given: str | None = None) -> str:
 _COMPLETED = f"""
 ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{name} = COALESCE(EXCLUDED.{name}, s.{name})" for name in _FACTS)},
-    worker_id = CASE WHEN s.status = 'active' OR s.reclaimed_at IS NOT NULL
-        THEN EXCLUDED.worker_id ELSE s.worker_id END,
     started_at = CASE WHEN %(start_known)s THEN EXCLUDED.started_at
         ELSE LEAST(s.started_at, EXCLUDED.started_at) END,
     last_turn_at = GREATEST(s.last_turn_at, EXCLUDED.last_turn_at),
     is_indexed = false,
     appointment_id = COALESCE(s.appointment_id, EXCLUDED.appointment_id),
     user_id = COALESCE(s.user_id, EXCLUDED.user_id),
-    coach_id = COALESCE(s.coach_id, EXCLUDED.coach_id),
+    coach_id = COALESCE(s.coach_id, EXCLUDED.coach_id)
+"""
+
+_ALIVE = f"""{_COMPLETED},
+    worker_id = CASE WHEN s.status = 'active' OR s.reclaimed_at IS NOT NULL
+        THEN EXCLUDED.worker_id ELSE s.worker_id END,
     {_TAKEN_BACK}
 """
 
-UPSERT = f"""
+_ONE = f"""
 INSERT INTO sessions AS s ({_COLUMNS})
 VALUES (%(id)s, %(worker_id)s, {", ".join(f"%({name})s::text" for name in _FACTS)},
     %(started_at)s, %(last_turn_at)s, {_people("%(room_name)s::text")})
-{_COMPLETED}
 """  # noqa: S608 the names are the ones above
+
+UPSERT, COMPLETE = _ONE + _ALIVE, _ONE + _COMPLETED
 
 UPSERT_MANY = f"""
 INSERT INTO sessions AS s ({_COLUMNS})
@@ -89,7 +93,7 @@ FROM json_to_recordset(%(rows)s::json) AS given (id uuid, worker_id uuid,
     {", ".join(f"{name} text" for name in _FACTS)}, started_at timestamptz,
     last_turn_at timestamptz, client_id uuid, client_names text[], coach_id uuid,
     coach_names text[])
-{_COMPLETED}
+{_ALIVE}
 """  # noqa: S608
 
 TAKE_BACK = f"""
@@ -137,6 +141,11 @@ RETURNING id
 async def upsert(db: AsyncConnection[Any], row: Row) -> None:
     """Make or complete a session; a provisional end of it is taken back."""
     await db.execute(UPSERT, row)
+
+
+async def complete(db: AsyncConnection[Any], row: Row) -> None:
+    """Make or complete a session by what is known of it, which is no sign that it lives."""
+    await db.execute(COMPLETE, row)
 
 
 async def upsert_many(db: AsyncConnection[Any], rows: Sequence[Row]) -> None:

@@ -98,7 +98,8 @@ class Shipper:
         A session whose job is dead has an end to be shipped, also if the job died just now.
         """
         deadline = _now() + timeout
-        while left := self._streams.unshipped() or await self._left_by_the_dead():
+        self._dead_jobs.hurry()
+        while left := await self._unshipped() or await self._left_by_the_dead():
             if (rest := deadline - _now()) <= 0:
                 break
             self._streams.hurry()
@@ -132,8 +133,7 @@ class Shipper:
 
     async def observed(self) -> ShipperStatus:
         """Return the same as `status` without holding up the event loop."""
-        folders, positions = self._streams.folders, self._streams.positions()
-        return self._status(await asyncio.to_thread(behind, folders, positions))
+        return self._status(await self._behind())
 
     def _status(self, left: Behind) -> ShipperStatus:
         return ShipperStatus(
@@ -156,13 +156,13 @@ class Shipper:
         look_at = ping_at = dead_jobs_at = 0.0
         while not self._stopping:
             now = _now()
-            self._streams.wake(await wakeups.wait(0))
+            self._streams.grew(await wakeups.wait(0))
             if look_at <= now:
                 self._streams.scan()
                 look_at = now + self._poll_seconds
             if dead_jobs_at <= now:
                 await self._dead_jobs.end()
-                dead_jobs_at = now + _DEAD_JOBS_SECONDS
+                dead_jobs_at = _now() + _DEAD_JOBS_SECONDS
             if await self._ship_next(db, key):
                 ping_at = now + _PING_SECONDS
                 continue
@@ -185,7 +185,7 @@ class Shipper:
                 woken.cancel()
             await asyncio.gather(woken, kicked, return_exceptions=True)
         if not woken.cancelled():
-            self._streams.wake(woken.result())
+            self._streams.grew(woken.result())
         asked = self._kick.is_set()
         self._kick.clear()
         return asked
@@ -201,7 +201,9 @@ class Shipper:
         except BaseException:
             self._batches.give_back()
             self._streams.give_back(batch)
+            self._batches.smaller()
             raise
+        self._batches.larger()
         return True
 
     async def _ship(
@@ -269,7 +271,15 @@ class Shipper:
         """End what dead jobs left unended; return how many events are to be shipped for it."""
         self._streams.scan()
         await self._dead_jobs.end()
-        return self._streams.unshipped()
+        return await self._unshipped()
+
+    async def _unshipped(self) -> int:
+        """Return how many events are not committed, by what is on disk now."""
+        return (await self._behind()).events
+
+    async def _behind(self) -> Behind:
+        folders, positions = self._streams.folders, self._streams.positions()
+        return await asyncio.to_thread(behind, folders, positions)
 
 
 def _pause(failures: int) -> float:

@@ -7,7 +7,7 @@ rows. No clock is in here but the event loop's, to say when something is tried a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ import structlog
 
 from persistence.events import Started
 from persistence.journal import Record, glance, session_id_of
-from persistence.journal.behind import behind, journals_in
+from persistence.journal.behind import journals_in
 from persistence.passages import Passage
 from persistence.rows import speaker_of
 
@@ -38,6 +38,8 @@ class Stream:
     """Whether it was there before this worker: its job is not one of ours."""
     offset: int = 0
     """Bytes whose events are committed."""
+    durable: int = 0
+    """Bytes that are known to be on disk, whatever happens to the machine."""
     first_at: datetime | None = None
     started: Started | None = None
     speakers: dict[str, str | None] = field(default_factory=dict)
@@ -126,7 +128,10 @@ class Streams:
             self._known[session_id] = stream
         if stream.ended:
             self._delete(stream)
-        elif size > stream.offset and session_id not in self._dirty:
+            return
+        if size < stream.offset:  # its job cut back what the disk had refused: it comes another way
+            stream.offset = stream.durable = 0
+        if size > stream.offset and session_id not in self._dirty:
             self._dirty[session_id] = None
 
     def wake(self, session_ids: Iterable[UUID]) -> None:
@@ -136,6 +141,13 @@ class Streams:
                 self.scan()
             elif session_id not in self._dirty:
                 self._dirty[session_id] = None
+
+    def grew(self, durable: Mapping[UUID, int]) -> None:
+        """Note that sessions have something new, by how many bytes of each are durable."""
+        self.wake(durable)
+        for session_id, size in durable.items():
+            if (stream := self._known.get(session_id)) is not None:
+                stream.durable = max(stream.durable, size)
 
     def reassert(self, session_ids: Iterable[UUID] | None) -> None:
         """Write the rows of sessions that have not ended once more; None for all."""
@@ -265,10 +277,6 @@ class Streams:
     def _forget(self, stream: Stream) -> None:
         self._known.pop(stream.session_id, None)
         self._dirty.pop(stream.session_id, None)
-
-    def unshipped(self) -> int:
-        """Return how many events are not committed, by what is on disk now."""
-        return behind(self.folders, self.positions()).events
 
     def positions(self) -> dict[Path, int | None]:
         """Return up to where (bytes) each journal is committed; None for all of it."""

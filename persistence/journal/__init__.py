@@ -17,7 +17,6 @@ from persistence.journal.lines import (
     Reading,
     ended,
     glance,
-    last_sign_of_life,
     read,
     session_id_of,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "ended",
     "glance",
     "is_locked",
-    "last_sign_of_life",
     "lost_jobs",
     "read",
     "recover",

@@ -135,11 +135,6 @@ def ended(path: Path) -> bool:
     return isinstance(last_event(path), Ended)
 
 
-def last_sign_of_life(path: Path) -> datetime:
-    """Return the later of the last event and the file's mtime, in UTC."""
-    return sign_of_life(last_event(path), path.stat().st_mtime)
-
-
 def sign_of_life(event: Event | None, mtime: float) -> datetime:
     """Return the later of `event` and `mtime` (seconds since the epoch), in UTC.
 

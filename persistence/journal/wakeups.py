@@ -1,7 +1,8 @@
-"""Wake-ups from the jobs to the shipper: a datagram with the session's id after each commit.
+"""Wake-ups from the jobs to the shipper: a datagram after each commit.
 
-They only save time. One that is lost, forged or never received costs nothing but the wait until
-the shipper's next poll, so nothing here raises for the network's sake.
+It names the session, and how many bytes of its journal are durable: `<uuid> <bytes>`. They only
+save time. One that is lost or never received costs nothing but the wait until the shipper's next
+poll, so nothing here raises for the network's sake.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ class Waker:
 
     def __init__(self, folder: Path, session_id: UUID) -> None:
         self._address = os.fspath(wake_address(folder))
-        self._datagram = str(session_id).encode()
+        self._session_id = session_id
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
 
-    def wake(self) -> bool:
-        """Send the wake-up; False if the shipper's queue is full and it should be sent again."""
+    def wake(self, durable: int) -> bool:
+        """Say that `durable` bytes are; False if the queue is full and it should be said again."""
         try:
-            self._socket.sendto(self._datagram, self._address)
+            self._socket.sendto(f"{self._session_id} {durable}".encode(), self._address)
         except OSError as error:
             return error.errno not in (errno.EAGAIN, errno.ENOBUFS)
         return True
@@ -67,8 +68,11 @@ class Wakeups:
         self._address = wake_address(folder)
         self._socket = _listen(self._address)
 
-    async def wait(self, timeout: float) -> set[UUID]:  # noqa: ASYNC109  # no error: an empty set
-        """Return the sessions woken since the last call; waits up to `timeout` seconds for one."""
+    async def wait(self, timeout: float) -> dict[UUID, int]:  # noqa: ASYNC109  # no error: empty
+        """Return the sessions woken since the last call, each with how many bytes are durable.
+
+        Waits up to `timeout` seconds for one.
+        """
         woken = self._received()
         if woken or self._socket is None:
             await asyncio.sleep(0 if woken else timeout)
@@ -80,20 +84,21 @@ class Wakeups:
             async with asyncio.timeout(timeout):
                 await readable.wait()
         except TimeoutError:
-            return set()
+            return {}
         finally:
             loop.remove_reader(self._socket)
         return self._received()
 
-    def _received(self) -> set[UUID]:
-        woken: set[UUID] = set()
+    def _received(self) -> dict[UUID, int]:
+        woken: dict[UUID, int] = {}
         while self._socket is not None:
             try:
                 datagram = self._socket.recv(_DATAGRAM_BYTES)
             except OSError:
                 break
             with contextlib.suppress(ValueError):
-                woken.add(UUID(datagram.decode("ascii", "replace")))
+                session_id, _, durable = datagram.decode("ascii", "replace").partition(" ")
+                woken[UUID(session_id)] = int(durable)
         return woken
 
     def close(self) -> None:

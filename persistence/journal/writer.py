@@ -270,7 +270,7 @@ class JournalWriter:
         heard = True
         with contextlib.suppress(OSError):  # no socket to be had: the shipper polls besides
             self._waker = self._waker or Waker(self._folder, self._session_id)
-            heard = self._waker.wake()
+            heard = self._waker.wake(self._file.size if self._file else 0)
         if heard or self._wake_pause >= _WAKE_NO_MORE_SECONDS:
             self._wake_at, self._wake_pause = math.inf, _WAKE_AGAIN_SECONDS
         else:

@@ -29,7 +29,8 @@ from shipping import (
     value,
 )
 
-from persistence import database, liveness
+from persistence import database, deadletters, liveness
+from persistence.deadletters import Retried
 from persistence.events import Event
 from persistence.journal import JournalWriter
 from persistence.liveness import AfterReclaim, Lease, Usage
@@ -163,6 +164,22 @@ async def test_a_worker_that_never_took_a_lease_counts_as_gone(
     session_id, writer = await live_session(database_url, tmp_path, uuid4(), turn(uuid4(), 1))
     assert await reclaim(database_url) == [session_id]
     assert stored(database_url)[0]["ended_at"] == T0 + timedelta(seconds=11)
+    writer.close(10)
+
+
+async def test_a_start_that_is_put_through_again_is_no_sign_of_life(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A dead letter is of a worker that may long be gone: what ended is not alive for it."""
+    execute(database_url, "ALTER TABLE sessions ADD CHECK (room_name <> 'room')")
+    session_id, writer = await live_session(database_url, tmp_path, uuid4(), turn(uuid4(), 1))
+    assert await reclaim(database_url) == [session_id]
+    execute(database_url, "ALTER TABLE sessions DROP CONSTRAINT sessions_room_name_check")
+    async with await database.connect(database_url, "test") as db:
+        assert await deadletters.retry(db, nothing) == Retried(accepted=1, refused=0)
+    [session] = stored(database_url)
+    assert (session["status"], session["room_name"]) == ("cancelled", "room")
+    assert session["reclaimed_at"] is not None
     writer.close(10)
 
 

@@ -25,17 +25,20 @@ def wakeups(tmp_path: Path) -> Iterator[Wakeups]:
     listening.close()
 
 
-async def test_a_commit_wakes_the_shipper(tmp_path: Path, wakeups: Wakeups) -> None:
+async def test_a_commit_wakes_the_shipper_and_says_how_much_is_durable(
+    tmp_path: Path, wakeups: Wakeups
+) -> None:
     session_id = uuid4()
     waiting = asyncio.create_task(wakeups.wait(20))
     journal = JournalWriter.create(tmp_path, session_id, max_bytes=ROOMY)
     journal.append(turn(1))
-    assert await waiting == {session_id}
+    woken = await waiting
+    assert woken == {session_id: (tmp_path / f"{session_id}.journal").stat().st_size}
     assert journal.close(10)
 
 
-async def test_no_wakeup_is_an_empty_set(wakeups: Wakeups) -> None:
-    assert await wakeups.wait(0.01) == set()
+async def test_no_wakeup_is_nothing(wakeups: Wakeups) -> None:
+    assert await wakeups.wait(0.01) == {}
 
 
 async def test_wakeups_that_find_the_queue_full_come_again(
@@ -44,7 +47,7 @@ async def test_wakeups_that_find_the_queue_full_come_again(
     """The kernel holds ten datagrams by default."""
     queued = 0
     full = Waker(tmp_path, uuid4())
-    while full.wake():
+    while full.wake(1):
         queued += 1
         assert queued < 100_000
     full.close()
@@ -56,7 +59,7 @@ async def test_wakeups_that_find_the_queue_full_come_again(
     woken: set[UUID] = set()
     async with asyncio.timeout(20):
         while not sessions <= woken:
-            woken |= await wakeups.wait(20)
+            woken |= set(await wakeups.wait(20))
     assert all(journal.close(10) for journal in journals)
 
 
@@ -65,8 +68,8 @@ async def test_the_socket_of_a_killed_worker_is_taken_over(tmp_path: Path) -> No
     stale.bind(os.fspath(wake_address(tmp_path)))
     stale.close()
     wakeups, waker = Wakeups(tmp_path), Waker(tmp_path, UUID(int=7))
-    assert waker.wake()
-    assert await wakeups.wait(10) == {UUID(int=7)}
+    assert waker.wake(1)
+    assert await wakeups.wait(10) == {UUID(int=7): 1}
     waker.close()
     wakeups.close()
     assert not wake_address(tmp_path).exists()
@@ -78,8 +81,8 @@ async def test_a_long_path_listens_elsewhere(tmp_path: Path) -> None:
     assert deep not in wake_address(deep).parents
     assert wake_address(deep) != wake_address(deep.parent)
     wakeups, waker = Wakeups(deep), Waker(deep, UUID(int=7))
-    assert waker.wake()
-    assert await wakeups.wait(10) == {UUID(int=7)}
+    assert waker.wake(1)
+    assert await wakeups.wait(10) == {UUID(int=7): 1}
     assert wake_address(deep).stat().st_mode & 0o777 == 0o600
     waker.close()
     wakeups.close()
@@ -89,19 +92,19 @@ async def test_nobody_listening_and_nonsense_heard_disturb_nobody(
     tmp_path: Path, wakeups: Wakeups
 ) -> None:
     lonely = Waker(tmp_path / "nobody", uuid4())
-    assert lonely.wake()
+    assert lonely.wake(1)
     lonely.close()
     sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    for datagram in (b"", b"\xff\xfe", b"x" * 4000):
+    for datagram in (b"", b"\xff\xfe", b"x" * 4000, str(uuid4()).encode()):
         sender.sendto(datagram, os.fspath(wake_address(tmp_path)))
     sender.close()
-    assert await wakeups.wait(1) == set()
+    assert await wakeups.wait(1) == {}
 
 
 async def test_a_shipper_that_cannot_listen_polls(tmp_path: Path) -> None:
     wake_address(tmp_path).mkdir()
     wakeups = Wakeups(tmp_path)
-    assert await wakeups.wait(0.01) == set()
+    assert await wakeups.wait(0.01) == {}
     wakeups.close()
 
 
@@ -111,7 +114,7 @@ async def test_a_queue_that_stays_full_is_not_knocked_at_for_ever(
     """The shipper looks by itself: many sessions that keep waking it would only hold it up."""
     knocks: list[UUID] = []
 
-    def full(waker: Waker) -> bool:
+    def full(waker: Waker, durable: int) -> bool:
         knocks.append(UUID(int=7))
         return False
 

@@ -21,7 +21,11 @@ TIMES = st.datetimes(
     timezones=st.sampled_from(range(-14, 15)).map(lambda hours: timezone(timedelta(hours=hours)))
 )
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
     max_leaves=5,
 )

@@ -83,3 +83,18 @@ def test_what_makes_no_row_takes_no_room_in_a_batch_but_time_to_read(tmp_path: P
     assert (first.rows, first.lines) == (2, 11)
     rest = streams.take(rows=20, size=10**6, enough=100, now=0.0)
     assert [part.rows for part in rest] == [2, 2]
+
+
+def test_a_journal_that_was_cut_back_is_read_again_from_its_start(tmp_path: Path) -> None:
+    """Its job could not sync what the shipper had seen already; what it writes then may differ."""
+    session_id = journal(tmp_path, [started(), turn(uuid4(), 1)])
+    path = tmp_path / f"{session_id}.journal"
+    streams = Streams([tmp_path], uuid4())
+    [part] = taken(streams)
+    streams.done(part)
+    assert taken(streams) == []
+    first = path.read_bytes().splitlines(keepends=True)[0]
+    path.write_bytes(first)
+    streams.scan()
+    [again] = taken(streams)
+    assert [record.kind for record in again.passage.records] == ["started"]

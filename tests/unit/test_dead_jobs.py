@@ -1,0 +1,41 @@
+"""Sessions of dead jobs whose journal cannot be ended yet: tried again, but not all the time."""
+
+from __future__ import annotations
+
+import errno
+from itertools import pairwise
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from shipping import journal, started, turn
+
+from persistence import dead_jobs
+from persistence.dead_jobs import DeadJobs
+from persistence.streams import Streams
+
+
+async def test_what_a_full_disk_refuses_is_tried_again_later_or_when_there_is_hurry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal(tmp_path, [started(), turn(uuid4(), 1)])
+    tries, now, full = [0.0], [100.0], [True]
+
+    def recover(*_: object) -> bool:
+        tries.append(now[0])
+        if full[0]:
+            raise OSError(errno.ENOSPC, "full")
+        return True
+
+    monkeypatch.setattr(dead_jobs, "recover", recover)
+    monkeypatch.setattr(dead_jobs.time, "monotonic", lambda: now[0])
+    jobs = DeadJobs(Streams([tmp_path], uuid4()))
+    for _ in range(120):
+        now[0] += 1
+        await jobs.end()
+    pauses = [after - before for before, after in pairwise(tries[1:])]
+    assert pauses == [2, 4, 8, 16, 30, 30]
+    jobs.hurry()
+    full[0] = False
+    await jobs.end()
+    assert (tries[-1], jobs.ended) == (now[0], 1)
