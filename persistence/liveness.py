@@ -38,6 +38,8 @@ log = structlog.get_logger("coach.liveness")
 JOBS_DELAY = timedelta(minutes=15)
 """After a reclaim: in this time an owner that was only cut off comes back with the true end."""
 WORKER_LOST = "worker lost"
+SESSIONS_AT_ONCE = 20_000
+"""Reclaimed in one transaction: their rows and the leases are locked for half a second."""
 USAGE_SECONDS = 1.0
 """How long a renewal waits for what is told beside it."""
 
@@ -71,7 +73,7 @@ WITH lost AS (
     SELECT s.id, GREATEST(s.started_at, s.last_turn_at, l.renewed_at) AS last_sign
     FROM sessions s JOIN worker_leases l ON l.worker_id = s.worker_id
     WHERE s.status = 'active' AND l.expires_at <= now()
-    FOR UPDATE OF s, l SKIP LOCKED
+    LIMIT %(most)s FOR UPDATE OF s, l SKIP LOCKED
 )
 UPDATE sessions s SET
     status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
@@ -230,11 +232,26 @@ async def reclaim(
     """End the active sessions of workers without a live lease, provisionally; return their ids.
 
     Their jobs are deferred by JOBS_DELAY. Sessions without any worker are somebody else's. `db` is
-    in autocommit.
+    in autocommit: many are ended in several transactions. A worker that renews its lease between
+    two of them keeps the rest, and takes back what went before.
     """
+    row = {"longest": max_minutes * 60, "reason": WORKER_LOST, "most": SESSIONS_AT_ONCE}
+    reclaimed: list[UUID] = []
+    full = True
+    while full:
+        found = await _reclaim_some(db, row, after_reclaim)
+        reclaimed += found
+        full = len(found) == SESSIONS_AT_ONCE
+    return reclaimed
+
+
+async def _reclaim_some(
+    db: AsyncConnection[Any], row: Row, after_reclaim: AfterReclaim
+) -> list[UUID]:
     async with db.transaction():
         await db.execute(_LEASE_OF_NONE)
-        found = await db.execute(_RECLAIM, {"longest": max_minutes * 60, "reason": WORKER_LOST})
+        # planned anew each time: most rows may have been reclaimed since the last one
+        found = await db.execute(_RECLAIM, row, prepare=False)
         session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
         await defer(db, session_ids, partial(after_reclaim, delay=JOBS_DELAY))
     return session_ids

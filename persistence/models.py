@@ -82,6 +82,11 @@ def newest_first(column: str, *, where: str | None = None, include: tuple[str, .
     )
 
 
+def where_there_is_one(table: str, column: str) -> Index:
+    """Return an index of the rows whose `column` is not null: no others are looked for by it."""
+    return Index(f"ix_{table}_{column}", column, postgresql_where=sql(f"{column} IS NOT NULL"))
+
+
 class Session(Table, table=True):
     """One coaching conversation in one room, from the agent's start to its end.
 
@@ -99,10 +104,16 @@ class Session(Table, table=True):
         Index(
             "ix_sessions_active_worker_id", "worker_id", postgresql_where=sql("status = 'active'")
         ),
-        newest_first("user_id", include=("status", "duration_seconds")),
         newest_first(
-            "coach_id", include=("status", "duration_seconds", "user_id", "client_identity")
+            "user_id", where="user_id IS NOT NULL", include=("status", "duration_seconds")
         ),
+        newest_first(
+            "coach_id",
+            where="coach_id IS NOT NULL",
+            include=("status", "duration_seconds", "user_id", "client_identity"),
+        ),
+        where_there_is_one("sessions", "appointment_id"),
+        Index("ix_sessions_room_name", "room_name", postgresql_where=sql("status = 'active'")),
         newest_first("client_identity"),
         newest_first("status", where="status <> 'completed'"),
         newest_first("completeness", where="completeness <> 'complete'"),
@@ -119,7 +130,7 @@ class Session(Table, table=True):
     status: str = Field(
         default="active", sa_column=Column(Text, nullable=False, server_default=sql("'active'"))
     )
-    room_name: str | None = Field(default=None, sa_column=Column(Text, index=True))
+    room_name: str | None = Field(default=None, sa_column=Column(Text))
     room_sid: str | None = Field(default=None, sa_column=Column(Text))
     job_id: str | None = Field(default=None, sa_column=Column(Text))
     worker_id: UUID | None = None
@@ -128,7 +139,7 @@ class Session(Table, table=True):
     coach_id: UUID | None = Field(default=None, sa_column=user_link(index=False))
     appointment_id: UUID | None = Field(
         default=None,
-        sa_column=Column(ForeignKey("appointments.id", ondelete="SET NULL"), index=True),
+        sa_column=Column(ForeignKey("appointments.id", ondelete="SET NULL")),
     )
     pipeline: str | None = Field(default=None, sa_column=Column(Text))
     prompt_version: str | None = Field(default=None, sa_column=Column(Text))
@@ -163,6 +174,7 @@ class Turn(Table, table=True):
         CheckConstraint("text <> ''", name="text"),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
         Index("ix_turns_session_id_started_at_seq", "session_id", "started_at", "seq"),
+        where_there_is_one("turns", "user_id"),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -173,7 +185,7 @@ class Turn(Table, table=True):
     item_id: str = Field(sa_column=Column(Text, nullable=False))
     role: str = Field(sa_column=Column(Text, nullable=False))
     speaker_identity: str | None = Field(default=None, sa_column=Column(Text))
-    user_id: UUID | None = Field(default=None, sa_column=user_link())
+    user_id: UUID | None = Field(default=None, sa_column=user_link(index=False))
     text: str = Field(sa_column=Column(Text, nullable=False))
     generated_text: str | None = Field(default=None, sa_column=Column(Text))
     interrupted: bool = Field(default=False, sa_column_kwargs={"server_default": sql("false")})

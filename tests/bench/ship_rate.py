@@ -32,7 +32,7 @@ from persistence import models, turns
 from persistence.deferring import Db
 from persistence.shipper import Shipper
 
-SESSIONS = 100
+SESSIONS = 300
 ORM_TURNS = 500
 CLIENTS = 32
 GOALS = {"rows": 30.0, "cpu": 40.0, "pgbench": 1.5, "replay": 20_000.0}

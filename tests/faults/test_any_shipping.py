@@ -162,6 +162,7 @@ class Shipping(RuleBasedStateMachine):
     def begin_with(self, openings: list[list[str]], rows: int) -> MultipleResults[Job]:
         """Something was said before the trouble begins; a batch has room for much or for little."""
         self.room.setattr(batches, "BATCH_ROWS", rows)
+        self.room.setattr(liveness, "SESSIONS_AT_ONCE", 1 if rows == 3 else rows)
         jobs = [self.begin(number % WORKERS, "y") for number, _ in enumerate(openings)]
         for job, kinds in zip(jobs, openings, strict=True):
             self.say(job, kinds, shipped=False)

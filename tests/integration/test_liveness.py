@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -389,3 +389,24 @@ async def test_quiet_sessions_come_back_even_where_the_first_try_fails(
             db.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
         await until(lambda: stored(database_url)[0]["status"] == "active")
     writer.close(10)
+
+
+async def test_many_sessions_are_reclaimed_a_few_at_a_time(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What went before is committed: no lease and no session is locked for long."""
+    monkeypatch.setattr(liveness, "SESSIONS_AT_ONCE", 2)
+    worker = uuid4()
+    alive = [await live_session(database_url, tmp_path, worker) for _ in range(5)]
+    await renew(database_url, worker)
+    run_out(database_url)
+    portions: list[tuple[int, int]] = []
+
+    async def look(db: object, ids: Sequence[UUID], /, *, delay: timedelta) -> None:
+        committed = "SELECT count(*) FROM sessions WHERE status = 'cancelled'"
+        portions.append((len(ids), value(database_url, committed)))
+
+    assert len(await reclaim(database_url, look)) == 5
+    assert portions == [(2, 0), (2, 2), (1, 4)]
+    for _, writer in alive:
+        writer.close(10)

@@ -57,8 +57,10 @@ def test_migrations_equal_the_models(database_url: str) -> None:
         assert compare_metadata(context, metadata) == []
 
 
-def test_constraints_equal_the_models(database_url: str, empty_database_url: str) -> None:
-    """Alembic does not compare checks and what a link does on delete."""
+def test_constraints_and_indexes_equal_the_models(
+    database_url: str, empty_database_url: str
+) -> None:
+    """Alembic compares no checks, nor what a link does on delete, nor what an index leaves out."""
     engine = sqlalchemy.create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(empty_database_url)
     )
@@ -68,7 +70,10 @@ def test_constraints_equal_the_models(database_url: str, empty_database_url: str
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
         " WHERE connamespace = 'public'::regnamespace"
         " AND conrelid::regclass::text NOT LIKE '%procrastinate%'"
-        " AND conrelid::regclass::text <> 'alembic_version' ORDER BY 1, 2"
+        " AND conrelid::regclass::text <> 'alembic_version'"
+        " UNION ALL SELECT tablename, indexname, indexdef FROM pg_indexes"
+        " WHERE schemaname = 'public' AND tablename NOT LIKE '%procrastinate%'"
+        " AND tablename <> 'alembic_version' ORDER BY 1, 2, 3"
     )
     with psycopg.connect(database_url) as migrated, psycopg.connect(empty_database_url) as declared:
         assert migrated.execute(query).fetchall() == declared.execute(query).fetchall()
