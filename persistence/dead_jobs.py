@@ -35,9 +35,27 @@ class DeadJobs:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._ending = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
         self._refused: dict[UUID, _Refusal] = {}
         self.ended = 0
         """How many sessions were ended so."""
+
+    def look(self) -> None:
+        """Begin to do as `end` does, unless that is under way; raises what went wrong last time.
+
+        Nobody waits for it: to ask a thousand jobs whether they live takes longer than all else
+        that happens between a word and its row.
+        """
+        if self._looking is not None and not self._looking.done():
+            return
+        looked, self._looking = self._looking, asyncio.create_task(self.end())
+        if looked is not None:
+            looked.result()
+
+    async def settled(self) -> None:
+        """Return once nothing is under way."""
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
 
     async def end(self) -> None:
         """Journal the end of sessions whose job is dead."""

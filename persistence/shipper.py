@@ -85,6 +85,7 @@ class Shipper:
                 finally:
                     self._connected = False
         finally:
+            await self._dead_jobs.settled()
             wakeups.close()
 
     def stop(self) -> None:
@@ -161,8 +162,8 @@ class Shipper:
                 self._streams.scan()
                 look_at = now + self._poll_seconds
             if dead_jobs_at <= now:
-                await self._dead_jobs.end()
-                dead_jobs_at = _now() + _DEAD_JOBS_SECONDS
+                self._dead_jobs.look()
+                dead_jobs_at = now + _DEAD_JOBS_SECONDS
             if await self._ship_next(db, key):
                 ping_at = now + _PING_SECONDS
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ TURNS_A_SESSION = 100
 
 
 def write(folder: Path, sessions: int, *, talk: bool) -> int:
-    """Write the journals of `sessions` that have ended; return how many turns they hold.
+    """Write the journals of `sessions` that have ended, durably; return how many turns they hold.
 
     With `talk` every turn has before it what a conversation leaves on the way to it: a segment of
     the client's, four states of the AI's reply.
@@ -39,7 +40,10 @@ def write(folder: Path, sessions: int, *, talk: bool) -> int:
     for _ in range(sessions):
         session_id = uuids.uuid7()
         lines = b"".join(map(encode, _session(talk=talk)))
-        (folder / f"{session_id}.journal").write_bytes(lines)
+        with (folder / f"{session_id}.journal").open("wb") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
     return sessions * TURNS_A_SESSION
 
 

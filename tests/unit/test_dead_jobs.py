@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -39,3 +40,28 @@ async def test_what_a_full_disk_refuses_is_tried_again_later_or_when_there_is_hu
     full[0] = False
     await jobs.end()
     assert (tries[-1], jobs.ended) == (now[0], 1)
+
+
+async def test_nobody_waits_for_a_look_and_what_went_wrong_in_it_is_said_at_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal(tmp_path, [started(), turn(uuid4(), 1)])
+    asked, go_on = [], threading.Event()
+
+    def never_known(path: Path) -> bool:
+        asked.append(path)
+        go_on.wait()
+        raise RuntimeError
+
+    monkeypatch.setattr(dead_jobs, "is_locked", never_known)
+    jobs = DeadJobs(Streams([tmp_path], uuid4()))
+    try:
+        jobs.look()
+        jobs.look()
+    finally:
+        go_on.set()
+    await jobs.settled()
+    assert len(asked) == 1, "one look at a time"
+    with pytest.raises(RuntimeError):
+        jobs.look()
+    await jobs.settled()
