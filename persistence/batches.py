@@ -12,12 +12,13 @@ hold nothing that the journal may not, or the end of a recovered session would t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from persistence.streams import Streams, Taken
+from persistence.streams import Stream, Streams, Taken
 
 BATCH_ROWS = 2000
 """Beyond this a row gets no cheaper, and the rows of a batch are locked the longer."""
@@ -43,22 +44,22 @@ class Batches:
         await self._fill()
         batch = self._next
         self._next, self._rows, self._bytes = [], 0, 0
-        unsure = [part for part in batch if part.offset > part.stream.durable]
+        unsure = [part.stream for part in batch if part.offset > part.stream.durable]
         if not unsure:
             return batch
         try:
-            refused = await asyncio.to_thread(_refused, unsure)
+            await asyncio.to_thread(_sync, unsure)
         except BaseException:
             self._streams.give_back(batch)
             raise
-        return [part for part in batch if not self._put_off(part, refused=part in refused)]
+        return [part for part in batch if self._durable(part)]
 
-    def _put_off(self, part: Taken, *, refused: bool) -> bool:
-        if refused:
-            self._streams.failed(part.stream, time.monotonic(), _SYNC_AGAIN_SECONDS)
-        else:
-            part.stream.durable = max(part.stream.durable, part.offset)
-        return refused
+    def _durable(self, part: Taken) -> bool:
+        """Return whether a part may go; what the disk refuses to sync is tried again later."""
+        if part.offset <= part.stream.durable:
+            return True
+        self._streams.failed(part.stream, time.monotonic(), _SYNC_AGAIN_SECONDS)
+        return False
 
     def smaller(self) -> None:
         """Halve the next batches: a database that is slow may have had no time for this one."""
@@ -106,13 +107,10 @@ class Batches:
         self._next, self._rows, self._bytes = [], 0, 0
 
 
-def _refused(parts: Sequence[Taken]) -> list[Taken]:
-    """Make parts of journals durable; return those that the disk refuses. Blocks."""
-    refused = []
-    for part in parts:
-        try:
-            with part.stream.path.open("rb", buffering=0) as file:
-                os.fdatasync(file.fileno())
-        except OSError:
-            refused.append(part)
-    return refused
+def _sync(streams: Sequence[Stream]) -> None:
+    """Make what is in journals durable, and note how much that is. Blocks."""
+    for stream in streams:
+        with contextlib.suppress(OSError), stream.path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            os.fdatasync(file.fileno())
+            stream.durable = size

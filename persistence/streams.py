@@ -181,6 +181,8 @@ class Streams:
         return taken
 
     def _read(self, stream: Stream, rows: int, size: int, now: float) -> Taken | None:
+        if (known := stream.durable - stream.offset) > 0:
+            size = min(size, known)
         try:
             reading = glance(stream.path, stream.offset, rows, size)
         except FileNotFoundError:
@@ -225,8 +227,8 @@ class Streams:
         if stream.ended:
             self._count_tail(stream)
             self._delete(stream)
-        else:
-            self._dirty[stream.session_id] = None  # there may be more: the next reading tells
+        elif stream.offset < stream.durable:
+            self._dirty[stream.session_id] = None  # what is not durable yet is told of, or scanned
 
     def give_back(self, batch: Iterable[Taken]) -> None:
         """Note that passages were not tried, or not as such: they come again."""

@@ -98,3 +98,19 @@ def test_a_journal_that_was_cut_back_is_read_again_from_its_start(tmp_path: Path
     streams.scan()
     [again] = taken(streams)
     assert [record.kind for record in again.passage.records] == ["started"]
+
+
+def test_no_more_is_taken_than_is_durable_until_a_look_finds_more(tmp_path: Path) -> None:
+    """What a job writes now, it will say is durable in a moment."""
+    session_id = journal(tmp_path, [started()])
+    size = (tmp_path / f"{session_id}.journal").stat().st_size
+    journal(tmp_path, [started(), turn(uuid4(), 1)], session_id)
+    streams = Streams([tmp_path], uuid4())
+    streams.grew({session_id: size})
+    [part] = taken(streams)
+    assert [record.kind for record in part.passage.records] == ["started"]
+    streams.done(part)
+    assert taken(streams) == []
+    streams.scan()
+    [rest] = taken(streams)
+    assert [record.kind for record in rest.passage.records] == ["turn"]
