@@ -7,6 +7,7 @@ rows. No clock is in here but the event loop's, to say when something is tried a
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -102,6 +103,8 @@ class Streams:
         self.damaged_bytes = 0
         self._worker_id = worker_id
         self._known: dict[UUID, Stream] = {}
+        self._places: dict[str, Stream] = {}
+        """The same by their paths: all are looked at twice a second, and few are new."""
         self._dirty: dict[UUID, None] = {}
         self.scan(left_behind=True)
 
@@ -110,29 +113,33 @@ class Streams:
 
     def scan(self, *, left_behind: bool = False) -> None:
         """Look which journals came, grew and went."""
-        sizes = {path: size for folder in self.folders for path, size in journals_in(folder)}
-        for path, size in sizes.items():
-            self._see(path, size, left_behind=left_behind)
-        for stream in self:
-            if stream.path not in sizes:
-                self._forget(stream)
+        sizes = {place: size for folder in self.folders for place, size in journals_in(folder)}
+        for place, size in sizes.items():
+            stream = self._places.get(place) or self._met(Path(place), left_behind=left_behind)
+            if stream is not None:
+                self._see(stream, size)
+        for place in self._places.keys() - sizes.keys():
+            self._forget(self._places[place])
 
-    def _see(self, path: Path, size: int, *, left_behind: bool) -> None:
+    def _met(self, path: Path, *, left_behind: bool) -> Stream | None:
         try:
             session_id = session_id_of(path)
         except ValueError:
-            return
+            return None
         stream = self._known.get(session_id)
         if stream is None:
             stream = Stream(path, session_id, left_behind)
-            self._known[session_id] = stream
+            self._known[session_id] = self._places[os.fspath(path)] = stream
+        return stream
+
+    def _see(self, stream: Stream, size: int) -> None:
         if stream.ended:
             self._delete(stream)
             return
         if size < stream.offset:  # its job cut back what the disk had refused: it comes another way
             stream.offset = stream.durable = 0
-        if size > stream.offset and session_id not in self._dirty:
-            self._dirty[session_id] = None
+        if size > stream.offset and stream.session_id not in self._dirty:
+            self._dirty[stream.session_id] = None
 
     def wake(self, session_ids: Iterable[UUID]) -> None:
         """Note that sessions have something new; one that is not known is looked for."""
@@ -278,6 +285,7 @@ class Streams:
 
     def _forget(self, stream: Stream) -> None:
         self._known.pop(stream.session_id, None)
+        self._places.pop(os.fspath(stream.path), None)
         self._dirty.pop(stream.session_id, None)
 
     def positions(self) -> dict[Path, int | None]:

@@ -23,7 +23,7 @@ def behind(folders: Iterable[Path], positions: Mapping[Path, int | None]) -> Beh
     """Look what stands in the journals behind `positions` (bytes; None: nothing is wanted)."""
     events, happened = 0, []
     for folder in folders:
-        for path, _ in journals_in(folder):
+        for path in (Path(place) for place, _ in journals_in(folder)):
             offset = positions.get(path, 0)
             if offset is not None and (lines := _lines_after(path, offset)):
                 events += lines
@@ -31,14 +31,14 @@ def behind(folders: Iterable[Path], positions: Mapping[Path, int | None]) -> Beh
     return Behind(events, min(happened, default=None))
 
 
-def journals_in(folder: Path) -> list[tuple[Path, int]]:
-    """Return the journals in `folder` with their sizes in bytes."""
+def journals_in(folder: Path) -> list[tuple[str, int]]:
+    """Return where the journals in `folder` are, with their sizes in bytes."""
     found = []
     with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".journal"):
                 with contextlib.suppress(FileNotFoundError):  # this one is gone, the others are not
-                    found.append((Path(entry.path), entry.stat().st_size))
+                    found.append((entry.path, entry.stat().st_size))
     return found
 
 

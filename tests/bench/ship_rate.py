@@ -33,7 +33,7 @@ from persistence.deferring import Db
 from persistence.shipper import Shipper
 
 SESSIONS = 300
-ORM_TURNS = 500
+ORM_TURNS = 1500
 CLIENTS = 32
 GOALS = {"rows": 30.0, "cpu": 40.0, "pgbench": 1.5, "replay": 20_000.0}
 _VALUES = {
