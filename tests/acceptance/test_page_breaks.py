@@ -109,6 +109,19 @@ def test_who_may_not_be_heard_is_told_why_and_may_type(
     page.get_by_role("button", name="Leave").click()
 
 
+def test_a_view_whose_file_is_gone_offers_to_load_the_page_again(
+    site: Site, nothing_wrong: Callable[[Page], Page]
+) -> None:
+    page = nothing_wrong(site.window())
+    page.route("**/assets/Talk-*.js", lambda route: route.fulfill(status=404))
+    page.goto(f"{site.url()}#key={site.ready['apiKey']}")
+    expect(page.get_by_role("heading", name="This view cannot be shown")).to_be_visible()
+    accessible(page)
+    page.unroute("**/assets/Talk-*.js")
+    page.get_by_role("button", name="Load the page again").click()
+    expect(page.get_by_role("button", name="Start talking")).to_be_visible()
+
+
 def test_a_browser_that_lets_nothing_be_heard_unasked_is_asked(
     site: Site, nothing_wrong: Callable[[Page], Page]
 ) -> None:

@@ -1,11 +1,12 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useState } from "react";
-import { Redirect, Route, Switch } from "wouter";
+import { Redirect, Route, Switch, useLocation } from "wouter";
 import { signIn, signOut, whoAmI } from "./api/client";
 import { watchRefusals } from "./api/refusals";
 import type { Me } from "./api/shapes";
 import { Frame } from "./parts/Frame";
 import { messageOf, Notice, Problem, Waiting } from "./parts/notices";
+import { Rescue } from "./parts/Rescue";
 import { SessionPage } from "./read/SessionPage";
 import { SessionsPage } from "./read/SessionsPage";
 import { SignIn } from "./sign-in/SignIn";
@@ -46,6 +47,7 @@ function SignedIn({ me }: { me: Me }) {
     mutationFn: signOut,
     onSuccess: () => location.assign("/"),
   });
+  const [path] = useLocation(); // another view may be well
   const talks = me.scopes.includes("client") || me.scopes.includes("coach");
   const reads = talks || me.scopes.includes("admin");
   return (
@@ -53,7 +55,7 @@ function SignedIn({ me }: { me: Me }) {
       {leaving.error && (
         <Problem>You are still signed in. {messageOf(leaving.error)} Try again.</Problem>
       )}
-      {reads ? <Views me={me} talks={talks} /> : <NothingHere />}
+      <Rescue key={path}>{reads ? <Views me={me} talks={talks} /> : <NothingHere />}</Rescue>
     </Frame>
   );
 }

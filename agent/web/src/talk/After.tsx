@@ -10,6 +10,7 @@ import { Summary } from "../read/Summary";
 import { counted, lengthOf } from "../read/times";
 import { Turns } from "../read/Turns";
 import { useJoin } from "./joining";
+import { useLate } from "./useLate";
 import { useMicrophone } from "./useMicrophone";
 
 interface AfterProps {
@@ -32,7 +33,7 @@ export function After({ me, room, reason, lost, onJoined, onAgain }: AfterProps)
       </Heading>
       {lost && <Rejoin me={me} room={room} onJoined={onJoined} />}
       {found.data ? (
-        <Kept id={found.data.id} me={me} />
+        <Kept id={found.data.id} me={me} lost={lost} />
       ) : found.error ? (
         <Problem onAgain={() => void found.refetch()}>{messageOf(found.error)}</Problem>
       ) : (
@@ -73,11 +74,14 @@ function Rejoin({ me, room, onJoined }: Pick<AfterProps, "me" | "room" | "onJoin
   );
 }
 
-function Kept({ id, me }: { id: string; me: Me }) {
+function Kept({ id, me, lost }: { id: string; me: Me; lost: boolean }) {
   const found = useTranscript(id);
-  useFollow(id, found.data?.status === "active");
+  const goesOn = found.data?.status === "active";
+  useFollow(id, goesOn);
+  // who has left waits for the end, a moment: then all of it is there at once, and nothing moves
+  const late = useLate(goesOn && !lost);
   if (found.error && !found.data) return <Problem>{messageOf(found.error)}</Problem>;
-  if (!found.data) return <Waiting what="Opening the transcript" />;
+  if (!found.data || (goesOn && !lost && !late)) return <Waiting what="Opening the transcript" />;
   const session = found.data;
   return (
     <>

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "react";
 
-/** How long a coach may take to come before one is told that it is late. */
-export const LATE_MS = 10_000;
+/** How long a coach may take to come, or a session to end. */
+const LATE_MS = 10_000;
 
 /** Whether `waiting` has been true for so long that it is worth a word. */
 export function useLate(waiting: boolean): boolean {
