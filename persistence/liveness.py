@@ -237,6 +237,7 @@ async def reclaim(
     """
     row = {"longest": max_minutes * 60, "reason": WORKER_LOST, "most": SESSIONS_AT_ONCE}
     reclaimed: list[UUID] = []
+    await db.execute(_LEASE_OF_NONE)
     full = True
     while full:
         found = await _reclaim_some(db, row, after_reclaim)
@@ -249,7 +250,6 @@ async def _reclaim_some(
     db: AsyncConnection[Any], row: Row, after_reclaim: AfterReclaim
 ) -> list[UUID]:
     async with db.transaction():
-        await db.execute(_LEASE_OF_NONE)
         # planned anew each time: most rows may have been reclaimed since the last one
         found = await db.execute(_RECLAIM, row, prepare=False)
         session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
