@@ -463,7 +463,7 @@ async def test_the_offline_stand_in_gives_a_summary_that_only_quotes() -> None:
     kept = summary.checked(summary.Summary.model_validate_json(answer), turns)
 
     assert [statement.turn for statement in kept] == [2, 4, 6]
-    assert kept[0].text.endswith("the client said “I keep putting off the hard phone calls.”.")
+    assert kept[0].text.endswith("the client said “I keep putting off the hard phone calls”.")
 
 
 async def test_the_job_of_a_dead_worker_is_put_back_and_one_tried_too_often_fails(

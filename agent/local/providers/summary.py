@@ -106,7 +106,7 @@ class _Filler:
         return [self.value(items, depth + 1) for _ in range(schema.get("minItems", 0))]
 
     def _statement(self, fields: dict[str, Any], line: Line, depth: int) -> dict[str, Any]:
-        said = f"Quoted without a language model: the client said “{line.quote}”."
+        said = f"Quoted without a language model: the client said “{line.quote.rstrip('.')}”."
         known = {"quote": line.quote, "turn": line.number, "text": said}
         return {
             name: known[name] if known.get(name) is not None else self.value(field, depth + 1)
