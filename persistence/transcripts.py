@@ -24,6 +24,7 @@ class SessionRow:
     id: UUID
     status: str
     room_name: str | None
+    room_sid: str | None
     appointment_id: UUID | None
     client_id: UUID | None
     client_identity: str | None
@@ -73,7 +74,7 @@ class TurnRow:
 
 
 SESSION = """
-    SELECT s.id, s.status, s.room_name, s.appointment_id,
+    SELECT s.id, s.status, s.room_name, s.room_sid, s.appointment_id,
            u.id AS client_id, COALESCE(s.client_identity, u.identity) AS client_identity,
            u.display_name AS client_display_name, u.email AS client_email,
            c.id AS coach_id, c.identity AS coach_identity,

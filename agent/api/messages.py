@@ -30,6 +30,7 @@ _SESSION_EXAMPLE: dict[str, JsonValue] = {
     "status": "completed",
     "completeness": "complete",
     "roomName": "demo",
+    "roomSid": "RM_5t2Wx9Q3c7Lk",
 }
 _MESSAGE_EXAMPLE: JsonValue = {
     "id": "01934d3a-9f00-7c1a-9b1e-0f4a5c6d7e8f",
@@ -99,6 +100,7 @@ class Session(Shape):
     status: SessionStatus
     completeness: str | None = Field(None, description="complete, recovered or partial.")
     room_name: str | None = None
+    room_sid: str | None = Field(None, description="LiveKit's id of the room that it ran in.")
     hits: list[Hit] | None = Field(None, description="Of a search: the first 20 messages.")
 
     model_config = example(_SESSION_EXAMPLE)
@@ -201,6 +203,7 @@ def _session_fields(row: SessionRow) -> dict[str, Any]:
         "status": row.status,
         "completeness": row.completeness,
         "room_name": row.room_name,
+        "room_sid": row.room_sid,
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field, JsonValue
@@ -34,6 +35,7 @@ LONGEST_SECONDS = 30 * 24 * 3600
 """How long a browser stays signed in with a key that does not expire before."""
 
 _ME: JsonValue = {
+    "userId": "01934d3a-0000-7000-8000-000000000001",
     "identity": "client-ada",
     "name": "Ada",
     "scopes": ["client"],
@@ -51,6 +53,7 @@ class Credentials(Shape):
 class Me(Shape):
     """Whose key it is, and what they may do."""
 
+    user_id: UUID | None = Field(description="Null for a key of no user.")
     identity: str | None
     name: str | None
     scopes: list[Scope]
@@ -97,6 +100,7 @@ async def sign_out(request: Request, response: Response) -> None:
 
 def _me(caller: Key, key: str) -> Me:
     return Me(
+        user_id=caller.user_id,
         identity=caller.identity,
         name=caller.display_name,
         scopes=scopes_of(caller),

@@ -8,7 +8,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
-from serving import Api, add_session, serving, settings
+from serving import Api, add_session, add_user, serving, settings
 
 from agent.api import bounds, readiness
 from agent.api.auth import COOKIE, csrf_token
@@ -36,8 +36,16 @@ async def test_a_key_signs_a_browser_in_by_a_cookie_that_no_script_can_read(api:
     assert not cookie["secure"], "over plain HTTP a browser would drop it"
     me = answer.json()
     assert (me["identity"], me["scopes"], me["rooms"]) == ("client-ada", ["client"], ["demo"])
+    assert me["userId"] is None
     with_cookie = await api.http.get(ME, headers={"Cookie": f"{COOKIE}={key}"})
     assert with_cookie.json() == me
+
+
+async def test_who_has_a_user_record_is_told_its_id(api: Api) -> None:
+    """By which sessions and messages name who is meant."""
+    ada = await add_user(api.db, "client-ada")
+    me = await api.get(ME, await api.key("client", identity="client-ada"))
+    assert me.json()["userId"] == str(ada)
 
 
 async def test_over_https_the_cookie_goes_nowhere_else(api: Api) -> None:

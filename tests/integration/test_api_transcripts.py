@@ -29,7 +29,12 @@ async def test_a_session_is_listed_as_the_dashboards_expect_it(api: Api, admin: 
     ada = await add_user(api.db, "client-ada", display_name="Ada")
     carl = await add_user(api.db, "coach-carl", email="carl@example.org", role="coach")
     session = await add_session(
-        api.db, user_id=ada, coach_id=carl, room_name="demo", completeness="complete"
+        api.db,
+        user_id=ada,
+        coach_id=carl,
+        room_name="demo",
+        room_sid="RM_1",
+        completeness="complete",
     )
     await add_turns(api.db, session, [{"text": "one"}, {"text": "two"}])
     assert (await api.get(LIST, admin)).json() == [
@@ -46,6 +51,7 @@ async def test_a_session_is_listed_as_the_dashboards_expect_it(api: Api, admin: 
             "status": "completed",
             "completeness": "complete",
             "roomName": "demo",
+            "roomSid": "RM_1",
         }
     ]
 
@@ -54,7 +60,7 @@ async def test_what_is_unknown_of_a_session_is_empty_or_left_out(api: Api, admin
     await add_session(api.db, status="active")
     (session,) = (await api.get(LIST, admin)).json()
     assert (session["clientId"], session["clientName"]) == ("", "")
-    assert not {"coachId", "coachName", "endTime", "completeness"} & set(session)
+    assert not {"coachId", "coachName", "endTime", "completeness", "roomSid"} & set(session)
 
 
 @pytest.mark.parametrize(
