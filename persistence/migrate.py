@@ -2,6 +2,9 @@
 
 One transaction and one advisory lock around all steps: of several migrators that start at once the
 first does the work, and a step that fails leaves everything as it was.
+
+A step builds before it drops, so that reading goes on meanwhile. Of several steps taken at once,
+what the first drops keeps readers off while the next build.
 """
 
 from __future__ import annotations

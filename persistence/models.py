@@ -113,7 +113,6 @@ class Session(Table, table=True):
             include=("status", "duration_seconds", "user_id", "client_identity"),
         ),
         where_there_is_one("sessions", "appointment_id"),
-        Index("ix_sessions_room_name", "room_name", postgresql_where=sql("status = 'active'")),
         newest_first("client_identity"),
         newest_first("status", where="status <> 'completed'"),
         newest_first("completeness", where="completeness <> 'complete'"),
@@ -130,7 +129,7 @@ class Session(Table, table=True):
     status: str = Field(
         default="active", sa_column=Column(Text, nullable=False, server_default=sql("'active'"))
     )
-    room_name: str | None = Field(default=None, sa_column=Column(Text))
+    room_name: str | None = Field(default=None, sa_column=Column(Text, index=True))
     room_sid: str | None = Field(default=None, sa_column=Column(Text))
     job_id: str | None = Field(default=None, sa_column=Column(Text))
     worker_id: UUID | None = None

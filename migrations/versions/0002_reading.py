@@ -4,7 +4,8 @@ Triggers tell who follows a session that turns of it have landed, or that its st
 whoever writes them, and once a statement, however many rows it has.
 
 Indexes are built with their table locked for writes: shippers wait, and what is said is on disk
-meanwhile.
+meanwhile. Dropping one, and a column, keeps readers off until the end of the transaction as well:
+both come after all that takes long, but for the one index that needs the new column.
 """
 
 from __future__ import annotations
@@ -87,11 +88,6 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('session_id', name=op.f('pk_session_search'))
     )
     op.create_index('ix_session_search_words', 'session_search', ['words'], unique=False, postgresql_using='gin')
-    op.add_column('sessions', sa.Column('is_indexed', sa.Boolean(), server_default=sa.text('false'), nullable=False))
-    op.add_column('worker_leases', sa.Column('memory_bytes', sa.BigInteger(), nullable=True))
-    op.add_column('worker_leases', sa.Column('cpu_percent', sa.Float(), nullable=True))
-    op.drop_index(op.f('ix_sessions_user_id'), table_name='sessions')
-    op.drop_index(op.f('ix_sessions_coach_id'), table_name='sessions')
     for column, where in NEWEST_FIRST.items():
         op.create_index(
             f"ix_sessions_{column}_started_at_id",
@@ -100,18 +96,23 @@ def upgrade() -> None:
             postgresql_where=sa.text(where) if where else None,
         )
     op.create_index('ix_sessions_completed_ended_at', 'sessions', ['ended_at'], unique=False, postgresql_include=['duration_seconds'], postgresql_where=sa.text("status = 'completed'"))
-    op.create_index('ix_sessions_unindexed', 'sessions', ['id'], unique=False, postgresql_where=sa.text('NOT is_indexed'))
     _run(FOLLOWING)
+    op.drop_index(op.f('ix_sessions_user_id'), table_name='sessions')
+    op.drop_index(op.f('ix_sessions_coach_id'), table_name='sessions')
+    op.add_column('worker_leases', sa.Column('memory_bytes', sa.BigInteger(), nullable=True))
+    op.add_column('worker_leases', sa.Column('cpu_percent', sa.Float(), nullable=True))
+    op.add_column('sessions', sa.Column('is_indexed', sa.Boolean(), server_default=sa.text('false'), nullable=False))
+    op.create_index('ix_sessions_unindexed', 'sessions', ['id'], unique=False, postgresql_where=sa.text('NOT is_indexed'))
 
 
 def downgrade() -> None:
+    op.create_index(op.f('ix_sessions_coach_id'), 'sessions', ['coach_id'], unique=False)
+    op.create_index(op.f('ix_sessions_user_id'), 'sessions', ['user_id'], unique=False)
     _run(NOT_FOLLOWING)
     op.drop_index('ix_sessions_unindexed', table_name='sessions')
     op.drop_index('ix_sessions_completed_ended_at', table_name='sessions')
     for column in NEWEST_FIRST:
         op.drop_index(f"ix_sessions_{column}_started_at_id", table_name="sessions")
-    op.create_index(op.f('ix_sessions_coach_id'), 'sessions', ['coach_id'], unique=False)
-    op.create_index(op.f('ix_sessions_user_id'), 'sessions', ['user_id'], unique=False)
     op.drop_column('worker_leases', 'cpu_percent')
     op.drop_column('worker_leases', 'memory_bytes')
     op.drop_column('sessions', 'is_indexed')

@@ -1,7 +1,8 @@
 """What people's sessions come to, from an index alone; people, newest first.
 
-The new indexes are built before the old ones go, with their table locked for writes: shippers wait,
-and what is said is on disk meanwhile.
+All new indexes are built before the first old one goes, with their table locked for writes:
+shippers wait, and what is said is on disk meanwhile. Readers wait only from there on to the end of
+the transaction: for names to change.
 """
 
 from __future__ import annotations
@@ -22,27 +23,34 @@ TOTALS = {
 
 def upgrade() -> None:
     for column, include in TOTALS.items():
-        _replace(column, include)
+        _build(column, include)
     op.create_index(
         "ix_users_created_at_id",
         "users",
         [sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
     )
+    _take_their_names()
 
 
 def downgrade() -> None:
-    op.drop_index("ix_users_created_at_id", table_name="users")
     for column in TOTALS:
-        _replace(column, [])
+        _build(column, [])
+    op.drop_index("ix_users_created_at_id", table_name="users")
+    _take_their_names()
 
 
-def _replace(column: str, include: list[str]) -> None:
-    name = f"ix_sessions_{column}_started_at_id"
+def _build(column: str, include: list[str]) -> None:
     op.create_index(
-        "ix_sessions_new",
+        f"ix_sessions_new_{column}",
         "sessions",
         [column, sa.literal_column("started_at DESC"), sa.literal_column("id DESC")],
         **({"postgresql_include": include} if include else {}),
     )
-    op.drop_index(name, table_name="sessions")
-    op.execute(f"ALTER INDEX ix_sessions_new RENAME TO {name}")
+
+
+def _take_their_names() -> None:
+    """Put the indexes that were built in the place of those that were there."""
+    for column in TOTALS:
+        name = f"ix_sessions_{column}_started_at_id"
+        op.drop_index(name, table_name="sessions")
+        op.execute(f"ALTER INDEX ix_sessions_new_{column} RENAME TO {name}")

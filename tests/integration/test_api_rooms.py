@@ -17,7 +17,9 @@ from livekit.api import ListRoomsRequest
 from serving import Api, add_session, add_user, all_idle, serving, settings
 
 from agent.local.livekit_server import LiveKitServer
+from persistence import appointments, viewers
 from persistence.ids import new_id
+from persistence.viewers import Reach, Viewer
 
 CREATE = "/api/rooms/create"
 TOKEN = "/api/livekit/token"
@@ -234,6 +236,19 @@ async def test_a_coach_makes_no_room_that_somebody_has_already(api: Api) -> None
             assert answer.status_code == 403
         assert (await api.post(TOKEN, carl, {"room_name": room})).status_code == 403
     assert await room_of(api, own) is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    [appointments._NOBODYS, viewers._HAS_ROOM.format(condition=viewers.CONDITIONS["clients"])],
+)
+async def test_whose_a_room_is_takes_no_walk_through_all_sessions(api: Api, query: str) -> None:
+    """Sessions in any status are asked for, the many that are over too."""
+    asked = {"room": "demo", **viewers.parameters(Viewer(Reach.CLIENTS, uuid4()))}
+    async with api.db.transaction():
+        await api.db.execute("SET LOCAL enable_seqscan = off")
+        plan = await (await api.db.execute(f"EXPLAIN {query}", asked)).fetchall()
+    assert not [line for (line,) in plan if "Seq Scan on sessions" in line]
 
 
 async def test_a_room_that_a_key_does_not_have_is_not_linked_to_its_appointment(api: Api) -> None:

@@ -96,6 +96,37 @@ def test_up_and_down_and_up_again(empty_database_url: str) -> None:
     assert tables(empty_database_url) == first
 
 
+WATCH_BUILDS = """
+CREATE TABLE built_unread (name text);
+CREATE FUNCTION note_unread() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO built_unread SELECT DISTINCT built.object_identity
+    FROM pg_event_trigger_ddl_commands() AS built, pg_locks AS held
+    WHERE held.pid = pg_backend_pid() AND held.mode = 'AccessExclusiveLock'
+      AND held.relation IN ('sessions'::regclass, 'turns'::regclass, 'users'::regclass);
+END
+$$;
+CREATE EVENT TRIGGER builds ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
+    EXECUTE FUNCTION note_unread();
+"""
+"""Notes each index that was built while nobody could read the tables that grow."""
+
+
+def test_reading_goes_on_while_a_step_builds_its_indexes(empty_database_url: str) -> None:
+    """Up and down; a new column's own index alone cannot be built before there is the column."""
+    migrate.upgrade(empty_database_url, "0001")
+    with psycopg.connect(empty_database_url) as db:
+        db.execute(WATCH_BUILDS)
+    steps = ["0002", "0003", "0004", "0005"]
+    for step in steps:
+        migrate.upgrade(empty_database_url, step)
+    for step in ["0001", *steps[:-1]][::-1]:
+        migrate.downgrade(empty_database_url, step)
+    with psycopg.connect(empty_database_url) as db:
+        unread = db.execute("SELECT name FROM built_unread").fetchall()
+    assert unread == [("public.ix_sessions_unindexed",)]
+
+
 def test_each_installation_gets_a_key_of_its_own(
     database_url: str, empty_database_url: str
 ) -> None:
