@@ -35,19 +35,31 @@ _CLIENTS = """
     UNION ALL
     SELECT user_id FROM sessions WHERE coach_id = %(viewer)s AND user_id IS NOT NULL
 """
-_HAS_ROOM = """
+_STRANGERS_KEY = """
+    SELECT FROM api_keys k
+    WHERE %(room)s = ANY(k.rooms) AND 'client' = ANY(k.scopes) AND k.revoked_at IS NULL
+      AND (k.expires_at IS NULL OR k.expires_at > now())
+      AND NOT EXISTS (SELECT FROM appointments a
+                      WHERE a.client_id = k.user_id AND a.coach_id = %(viewer)s)
+      AND NOT EXISTS (SELECT FROM sessions o
+                      WHERE o.user_id = k.user_id AND o.coach_id = %(viewer)s)
+      AND NOT EXISTS (SELECT FROM sessions o
+                      WHERE o.client_identity = k.identity AND o.coach_id = %(viewer)s)
+"""
+"""Selects keys with which others than a coach's clients may come into the room."""
+_HAS_ROOM = f"""
     SELECT (EXISTS (
         SELECT FROM appointments a WHERE a.room_name = %(room)s AND a.coach_id = %(viewer)s
     ) OR EXISTS (
-        SELECT FROM sessions s WHERE s.room_name = %(room)s AND {condition}
-    )) AND NOT EXISTS (
+        SELECT FROM sessions s WHERE s.room_name = %(room)s AND {{condition}}
+    ) AND NOT EXISTS ({_STRANGERS_KEY})) AND NOT EXISTS (
         SELECT FROM appointments a
         WHERE a.room_name = %(room)s AND a.coach_id IS NOT NULL
           AND a.coach_id IS DISTINCT FROM %(viewer)s
     ) AND NOT EXISTS (
         SELECT FROM sessions s
-        WHERE s.room_name = %(room)s AND s.status = 'active' AND ({condition}) IS NOT TRUE)
-"""
+        WHERE s.room_name = %(room)s AND s.status = 'active' AND ({{condition}}) IS NOT TRUE)
+"""  # noqa: S608 what is put in is the constant above
 
 CONDITIONS = {
     Reach.ALL: "true",
@@ -87,7 +99,8 @@ def parameters(viewer: Viewer) -> dict[str, Any]:
 async def has_room(db: Connection, viewer: Viewer, room: str) -> bool:
     """Return whether a room is a coach's: by an appointment, or a session that they may read.
 
-    It is not while somebody else's appointment, or a running session of others, is held in it.
+    It is not while somebody else's appointment, or a running session of others, is held in it; nor
+    is it by a session of before while the key of somebody else's client has the room.
     """
     query = _HAS_ROOM.format(condition=CONDITIONS[viewer.reach])
     values = {"room": room, **parameters(viewer)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
@@ -391,6 +392,31 @@ async def test_a_coach_joins_their_own_rooms_and_their_clients_and_no_others(api
         answer = await api.post(TOKEN, key, {"room_name": room})
         assert answer.status_code == (403 if room in refused else 201), room
     assert (await api.post(TOKEN, named)).status_code == 201, "who made the key said so"
+
+
+async def test_a_room_of_before_is_no_coachs_while_a_client_of_others_may_come_into_it(
+    api: Api,
+) -> None:
+    """Nobody waits unseen where somebody else's client has a key for; an appointment decides."""
+    carl = await add_user(api.db, "coach-carl", role="coach")
+    ada = await add_user(api.db, "client-ada")
+    await add_session(api.db, room_name="demo", coach_id=carl, user_id=ada)
+    await add_session(api.db, room_name="demo", coach_id=carl, client_identity="client-visitor")
+    key = await api.key("coach", identity="coach-carl")
+    for identity, more in (
+        ("client-ada", {}),
+        ("client-visitor", {}),
+        ("client-bob", {"lifetime": timedelta(seconds=-1)}),
+    ):
+        await api.key("client", identity=identity, rooms=["demo"], **more)
+    assert (await api.post(TOKEN, key, {"room_name": "demo"})).status_code == 201
+    await add_user(api.db, "client-bob")
+    await api.key("client", identity="client-bob", rooms=["other", "demo"])
+    for path, wanted in ((TOKEN, {"room_name": "demo"}), (CREATE, {"roomName": "demo"})):
+        assert (await api.post(path, key, wanted)).status_code == 403
+    meeting = await appointment(api, "demo")
+    await api.db.execute("UPDATE appointments SET coach_id = %s WHERE id = %s", [carl, meeting])
+    assert (await api.post(TOKEN, key, {"room_name": "demo"})).status_code == 201
 
 
 async def test_an_administrators_client_key_may_join_any_room_and_no_other_clients(
