@@ -155,6 +155,9 @@ async def _check(
             status = await ask(resources)
     except (PersistenceError, ApiError, TimeoutError):
         return Check(service, "down", None, checked_at)
+    except Exception as error:  # noqa: BLE001 the other services are recorded all the same
+        log.warning("check_failed", service=service, error_type=type(error).__name__)
+        return Check(service, "down", None, checked_at)
     return Check(service, status, round((time.perf_counter() - began) * 1000, 2), checked_at)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import aiohttp
 from fastapi import Depends, Request
+from google.protobuf.message import DecodeError
 from livekit import api as livekit
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -26,6 +27,9 @@ from persistence.keys import Key
 Connection = AsyncConnection[Any]
 
 LIVEKIT_SECONDS = 5.0
+_NOT_LIVEKITS = (DecodeError, AttributeError)
+"""What LiveKit's client raises for the answer of something in front: a page with status 200, an
+error whose JSON is no object."""
 
 
 @dataclass
@@ -95,7 +99,7 @@ async def livekit_answers() -> AsyncIterator[None]:
     """Turn what LiveKit's client raises inside into the documented answer."""
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, livekit.TwirpError) as error:
+    except (aiohttp.ClientError, TimeoutError, livekit.TwirpError, *_NOT_LIVEKITS) as error:
         code = f": {error.code}" if isinstance(error, livekit.TwirpError) else ""
         details = f"LiveKit cannot be reached{code}"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, details) from error

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import psutil
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from serving import Api, add_session, serving, settings
 
 from agent.api import health
@@ -103,6 +108,53 @@ async def test_livekit_is_down_where_it_refuses_our_keys(
     wrong = settings(database_url, livekit).model_copy(update={"livekit_api_key": "another"})
     async with serving(wrong) as api:
         assert (await statuses(api))["LiveKit"] == "down"
+
+
+@asynccontextmanager
+async def in_front(status: int, body: str, content_type: str) -> AsyncIterator[str]:
+    """Give the URL of something that answers in LiveKit's place, as a proxy does."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=status, text=body, content_type=content_type)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    async with TestServer(app) as server:
+        yield f"ws://127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "content_type"),
+    [
+        (200, "<html>Please sign in</html>", "text/html"),
+        (502, '["bad gateway"]', "application/json"),
+        (502, '"bad gateway"', "application/json"),
+        (404, "null", "application/json"),
+    ],
+)
+async def test_what_is_no_answer_of_livekits_is_livekit_being_away(
+    database_url: str, status: int, body: str, content_type: str
+) -> None:
+    async with in_front(status, body, content_type) as url:
+        odd = settings(database_url).model_copy(update={"livekit_url": url})
+        async with serving(odd) as api:
+            assert (await statuses(api))["LiveKit"] == "down"
+            answer = await api.post("/api/rooms/create", await api.key("admin"), {"roomName": "r"})
+            assert answer.status_code == 503
+            assert answer.json()["details"] == "LiveKit cannot be reached"
+
+
+async def test_a_check_that_fails_in_whatever_way_leaves_the_others_to_be_recorded(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object) -> health.Status:
+        raise RuntimeError
+
+    monkeypatch.setattr(health, "_livekit", fail)
+    found = {
+        check.service: check.status for check in await health.check_all(api.app.state.resources)
+    }
+    assert (found["LiveKit"], found["Database"]) == ("down", "healthy")
 
 
 async def test_workers_are_judged_by_their_leases(api: Api) -> None:
