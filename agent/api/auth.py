@@ -59,8 +59,9 @@ _cookie = APIKeyCookie(
     scheme_name="Cookie",
     auto_error=False,
     description="The same key, of a browser that signed in; what changes something also wants "
-    "the header X-CSRF-Token.",
+    "the header X-CSRF-Token, and what reads may have it.",
 )
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
@@ -78,7 +79,7 @@ async def _caller(  # noqa: PLR0913, PLR0917 each is a place where a key may be
     found = await known_caller(request, resources, key)
     if found is None:
         details = "this key is unknown, expired or revoked" if key else "this route needs a key"
-        raise ApiError(HTTPStatus.UNAUTHORIZED, details, {"WWW-Authenticate": "Bearer"})
+        raise ApiError(HTTPStatus.UNAUTHORIZED, details, _CHALLENGE)
     if not sent:
         require_csrf_token(request, key)
     if internal_key and not whole:
@@ -107,12 +108,18 @@ def csrf_token(key: str) -> str:
 
 
 def require_csrf_token(request: Request, key: str) -> None:
-    """Raise 403 if the request may change something and has not the token of `key`."""
-    if request.method in SAFE_METHODS:
-        return
-    given = request.headers.get("x-csrf-token", "")
-    if not hmac.compare_digest(given.encode(), csrf_token(key).encode()):
-        raise ApiError(HTTPStatus.FORBIDDEN, "the header X-CSRF-Token is missing or wrong")
+    """Raise 403 if the request may change something and has no token, 401 if it has another's.
+
+    That of a page whose browser has since been signed in as somebody else, in another tab: it would
+    show theirs for its own.
+    """
+    given = request.headers.get("x-csrf-token")
+    if given is None:
+        if request.method not in SAFE_METHODS:
+            raise ApiError(HTTPStatus.FORBIDDEN, "the header X-CSRF-Token is missing")
+    elif not hmac.compare_digest(given.encode(), csrf_token(key).encode()):
+        details = "the header X-CSRF-Token is not that of who is signed in"
+        raise ApiError(HTTPStatus.UNAUTHORIZED, details, _CHALLENGE)
 
 
 async def _known(resources: Resources, key: str) -> Key | None:

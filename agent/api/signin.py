@@ -87,15 +87,17 @@ async def show_me(request: Request, caller: Annotated[Key, Depends(needs(*Scope)
     return _me(caller, request.state.key)
 
 
-@router.post("/sign-out", status_code=204, responses=documented(403))
+@router.post("/sign-out", status_code=204, responses=documented(401, 403))
 async def sign_out(request: Request, response: Response) -> None:
     """Sign this browser out, if one is signed in; another site's page cannot.
 
-    Whether the key still holds does not matter: who has it may forget it.
+    Whether the key still holds does not matter: who has it may forget it. The browser forgets what
+    it kept of what was read, too: whoever uses it next may be somebody else.
     """
     if key := request.cookies.get(COOKIE):
         require_csrf_token(request, key)
         response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        response.headers["Clear-Site-Data"] = '"cache"'
 
 
 def _me(caller: Key, key: str) -> Me:

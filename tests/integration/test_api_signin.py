@@ -79,12 +79,24 @@ async def test_a_cookie_alone_reads_but_changes_nothing(api: Api) -> None:
     assert (await api.http.get("/api/admin/transcripts", headers=cookie)).status_code == 200
     rating = f"/api/sessions/{session}/rating"
     other = csrf_token(keys.generate())
-    for token in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": other}, {"X-CSRF-Token": "ü"}):
-        headers = {**cookie, **{n: v.encode() for n, v in token.items()}}
+    assert (await api.http.post(rating, headers=cookie, json={"rating": 5})).status_code == 403
+    for token in ("", other, "ü"):
+        headers = {**cookie, "X-CSRF-Token": token.encode()}
         answer = await api.http.post(rating, headers=headers, json={"rating": 5})
-        assert answer.status_code == 403, token
+        assert answer.status_code == 401, token
     own = {**cookie, "X-CSRF-Token": csrf_token(key)}
     assert (await api.http.post(rating, headers=own, json={"rating": 5})).status_code == 201
+
+
+async def test_a_tab_of_who_was_signed_in_before_reads_nothing_of_who_is_now(api: Api) -> None:
+    """Another tab signed in as somebody else: the cookie is theirs, the token is not."""
+    ada, bob = [await api.key("client", identity=f"client-{name}") for name in ("ada", "bob")]
+    headers = {"Cookie": f"{COOKIE}={bob}", "X-CSRF-Token": csrf_token(ada)}
+    for path in ("/api/admin/transcripts", ME):
+        answer = await api.http.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (401, "unauthorized")
+        headers_of_bob = {**headers, "X-CSRF-Token": csrf_token(bob)}
+        assert (await api.http.get(path, headers=headers_of_bob)).status_code == 200
 
 
 async def test_a_key_in_a_header_counts_before_the_cookie(api: Api) -> None:
@@ -101,14 +113,16 @@ async def test_signing_out_takes_the_cookie_away(api: Api) -> None:
         answer = await api.http.post("/api/sign-out", headers=signed)
         assert answer.status_code == 204
         assert cookie_of(answer).value == ""
+        assert answer.headers["clear-site-data"] == '"cache"', "what was read is no one else's"
 
 
 async def test_another_sites_page_signs_nobody_out(api: Api) -> None:
     """A browser sends its form with the cookie, or without; it never knows the token."""
     cookie = {"Cookie": f"{COOKIE}={await api.key('admin')}"}
-    for token in ({}, {"X-CSRF-Token": csrf_token(keys.generate())}):
+    other = {"X-CSRF-Token": csrf_token(keys.generate())}
+    for token, refused in (({}, (403, "forbidden")), (other, (401, "unauthorized"))):
         answer = await api.http.post("/api/sign-out", headers={**cookie, **token})
-        assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+        assert (answer.status_code, answer.json()["error"]) == refused
         assert "set-cookie" not in answer.headers
     answer = await api.http.post("/api/sign-out")
     assert answer.status_code == 204
