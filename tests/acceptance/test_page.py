@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 from browser import phone
 from page_site import CALL_MS, LOUDEST, Site, accessible, tab_to, watched
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from persistence.ids import new_id
 
@@ -118,8 +118,7 @@ def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page],
     page = nothing_wrong(site.signed_in("sessions"))
     rows = page.locator(".row")
     expect(rows.first).to_be_visible()
-    accessible(page)
-    page.keyboard.press("End")
+    next_page_fails_once(page)
     expect(rows.filter(has_text="client-ada")).to_have_count(PAGE_OF_SESSIONS + 10)
     scrolled = page.evaluate("scrollY")
     rows.last.click()
@@ -164,6 +163,25 @@ def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page],
     expect(page.get_by_text("Nothing matches")).to_be_visible()
     page.goto(site.url(f"sessions/{new_id()}"))
     expect(page.get_by_role("heading", name="There is no such session")).to_be_visible()
+
+
+def next_page_fails_once(page: Page) -> None:
+    """What was read stays, and what fails is not asked for again until the person says so."""
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=429, json={})
+
+    page.route("**/api/admin/transcripts?*cursor=*", refuse)
+    page.keyboard.press("End")
+    again = page.get_by_role("alert").get_by_role("button", name="Try again")
+    expect(again).to_be_visible()
+    accessible(page)
+    expect(page.locator(".row")).to_have_count(PAGE_OF_SESSIONS)
+    assert len(asked) == 1
+    page.unroute_all()
+    again.click()
 
 
 def add_sessions(site: Site, count: int) -> None:

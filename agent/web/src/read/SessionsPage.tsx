@@ -16,7 +16,10 @@ export function SessionsPage({ me }: { me: Me }) {
   const list = useSessions(asRequest(filters));
   const end = useRef<HTMLDivElement>(null);
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = list;
-  useInView(end, hasNextPage && !isFetchingNextPage, () => void fetchNextPage());
+  // what failed is tried again when the person says so: else it would be at once, and so on
+  const wanted = hasNextPage && !isFetchingNextPage && !list.isError;
+  useInView(end, wanted, () => void fetchNextPage());
+  const stuck = list.isFetchNextPageError && !isFetchingNextPage;
   const found = list.data?.pages.flatMap((page) => page.sessions) ?? [];
   const many = me.scopes.includes("admin") || me.scopes.includes("coach");
   return (
@@ -28,10 +31,13 @@ export function SessionsPage({ me }: { me: Me }) {
         onChange={(next) => navigate(`/sessions${asAddress(next)}`, { replace: true })}
       />
       {list.isPending && <Waiting what="Looking" />}
-      {list.error && <Problem onAgain={() => void list.refetch()}>{messageOf(list.error)}</Problem>}
-      {list.isSuccess && <Found sessions={found} filters={filters} more={hasNextPage} />}
+      {list.error && !list.isFetchNextPageError && (
+        <Problem onAgain={() => void list.refetch()}>{messageOf(list.error)}</Problem>
+      )}
+      {list.data && <Found sessions={found} filters={filters} more={hasNextPage} />}
       <div ref={end} className="list-end">
-        {hasNextPage && (
+        {stuck && <Problem onAgain={() => void fetchNextPage()}>{messageOf(list.error)}</Problem>}
+        {hasNextPage && !stuck && (
           <button type="button" onClick={() => void fetchNextPage()} disabled={isFetchingNextPage}>
             {isFetchingNextPage ? "Loading…" : "Show more"}
           </button>

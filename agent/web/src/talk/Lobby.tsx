@@ -54,7 +54,7 @@ export function Lobby({ me, room, onJoined }: LobbyProps) {
       {(room === null || (me.rooms?.length ?? 0) > 1) && (
         <RoomPart me={me} name={name} onChosen={setName} />
       )}
-      <MicrophonePart microphone={microphone} />
+      <MicrophonePart microphone={microphone} mayType={!asCoach} taken={joining.isPending} />
       {joining.error && <Problem>{messageOf(joining.error)}</Problem>}
       <button type="submit" className="primary large" disabled={joining.isPending}>
         {joining.isPending ? "Joining…" : words.button}

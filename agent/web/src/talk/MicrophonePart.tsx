@@ -2,8 +2,16 @@ import { useTrackVolume } from "@livekit/components-react";
 import type { LocalAudioTrack } from "livekit-client";
 import type { Microphone } from "./useMicrophone";
 
+interface MicrophonePartProps {
+  microphone: Microphone;
+  /** Whether one may type instead. */
+  mayType: boolean;
+  /** Whether it is being taken into a room, and is not to change any more. */
+  taken: boolean;
+}
+
 /** Which microphone, and whether it hears. */
-export function MicrophonePart({ microphone }: { microphone: Microphone }) {
+export function MicrophonePart({ microphone, mayType, taken }: MicrophonePartProps) {
   const { track, devices, chosen, problem, open } = microphone;
   return (
     <section className="microphone" aria-label="Microphone">
@@ -11,7 +19,11 @@ export function MicrophonePart({ microphone }: { microphone: Microphone }) {
         <>
           <label className="field">
             <span>Microphone</span>
-            <select value={chosen} onChange={(event) => void open(event.target.value)}>
+            <select
+              value={chosen}
+              disabled={taken}
+              onChange={(event) => void open(event.target.value)}
+            >
               {devices.map((device) => (
                 <option key={device.deviceId} value={device.deviceId}>
                   {device.label || "Microphone"}
@@ -24,12 +36,14 @@ export function MicrophonePart({ microphone }: { microphone: Microphone }) {
       ) : (
         <div className="microphone-ask">
           <p>{problem ?? "The browser will ask whether this page may hear you."}</p>
-          <button type="button" onClick={() => void open()}>
+          <button type="button" disabled={taken} onClick={() => void open()}>
             {problem ? "Try again" : "Check the microphone"}
           </button>
         </div>
       )}
-      {problem && <p className="hint">You can join without one, and type.</p>}
+      {problem && (
+        <p className="hint">You can join without one, and {mayType ? "type" : "listen"}.</p>
+      )}
     </section>
   );
 }

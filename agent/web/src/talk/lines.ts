@@ -38,7 +38,7 @@ export interface Lines {
 
 export function useLines(): Lines {
   const { localParticipant } = useLocalParticipant();
-  const others = useRemoteParticipants();
+  const seen = useSeen();
   const captions = useTranscriptions();
   const [typed, setTyped] = useState<Typed[]>([]);
   const { agent } = useVoiceAssistant();
@@ -58,26 +58,49 @@ export function useLines(): Lines {
 
   const lines = useMemo(() => {
     const said = captions.map(({ text, participantInfo, streamInfo }): Line => {
-      const who = speakerOf(participantInfo.identity, localParticipant, others);
+      const who = speakerOf(participantInfo.identity, localParticipant, seen);
       const open = who.speaker !== "coach" && streamInfo.attributes?.[FINAL] !== "true";
       const id = streamInfo.attributes?.[SEGMENT] ?? streamInfo.id;
       return { id, ...who, text: text.trim(), open, typed: false };
     });
     return merged(said, typed);
-  }, [captions, typed, localParticipant, others]);
+  }, [captions, typed, localParticipant, seen]);
   return { lines, type };
 }
 
 type Speaker = Pick<Line, "speaker" | "name">;
 type Known = Pick<Participant, "identity" | "name" | "kind">;
+type Seen = ReadonlyMap<string, Known>;
 
 const YOU: Speaker = { speaker: "you", name: "You" };
 const COACH: Speaker = { speaker: "coach", name: "Coach" };
 
-/** Whose caption it is: one's own, another person's in the room, else the AI's. */
-export function speakerOf(identity: string, local: Known, others: Known[]): Speaker {
+/** Who else is or was in the room: whoever has left is still called by their name. */
+function useSeen(): Seen {
+  const others = useRemoteParticipants();
+  const [seen, setSeen] = useState<Seen>(new Map());
+  const now = seenWith(seen, others);
+  if (now !== seen) setSeen(now);
+  return now;
+}
+
+/** Those `seen` so far and those who are here now; the same map if it says all of that. */
+export function seenWith(seen: Seen, others: Known[]): Seen {
+  const fresh = others.filter(({ identity, name, kind }) => {
+    const known = seen.get(identity);
+    return known?.name !== name || known?.kind !== kind;
+  });
+  if (fresh.length === 0) return seen;
+  const noted = fresh.map(
+    ({ identity, name, kind }) => [identity, { identity, name, kind }] as const,
+  );
+  return new Map([...seen, ...noted]);
+}
+
+/** Whose caption it is: one's own, another person's, else the AI's. */
+export function speakerOf(identity: string, local: Known, seen: Seen): Speaker {
   if (identity === local.identity) return YOU;
-  const other = others.find((known) => known.identity === identity);
+  const other = seen.get(identity);
   if (!other || other.kind === ParticipantKind.AGENT) return COACH;
   return { speaker: "other", name: other.name || identity };
 }

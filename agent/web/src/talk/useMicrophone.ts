@@ -1,6 +1,7 @@
 import { createLocalAudioTrack, type LocalAudioTrack } from "livekit-client";
-import { useCallback, useEffect, useRef, useState } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { explained } from "./explained";
+import { Holder } from "./holding";
 
 export interface Microphone {
   track: LocalAudioTrack | null;
@@ -19,46 +20,46 @@ export function useMicrophone(): Microphone {
   const [track, setTrack] = useState<LocalAudioTrack | null>(null);
   const [devices, setDevices] = useState<MediaDeviceInfo[]>([]);
   const [problem, setProblem] = useState<string | null>(null);
-  const held = useRef<LocalAudioTrack | null>(null);
+  const [holder] = useState(() => new Holder<LocalAudioTrack>());
 
-  const open = useCallback(async (device?: string) => {
-    held.current?.stop();
-    try {
-      const opened = await createLocalAudioTrack({
-        echoCancellation: true,
-        noiseSuppression: true,
-        autoGainControl: true,
-        ...(device && { deviceId: { exact: device } }),
-      });
-      held.current = opened;
-      setProblem(null);
-    } catch (error) {
-      held.current = null;
-      setProblem(explained(error));
-    }
-    setTrack(held.current);
-    setDevices(await inputs());
-    return held.current;
-  }, []);
+  const open = useCallback(
+    async (device?: string) => {
+      try {
+        await holder.open(() =>
+          createLocalAudioTrack({
+            echoCancellation: true,
+            noiseSuppression: true,
+            autoGainControl: true,
+            ...(device && { deviceId: { exact: device } }),
+          }),
+        );
+        setProblem(null);
+      } catch (error) {
+        setProblem(explained(error));
+      }
+      setTrack(holder.held);
+      setDevices(await inputs());
+      return holder.held;
+    },
+    [holder],
+  );
 
   useEffect(() => {
     let wanted = true;
     void allowedBefore().then((allowed) => {
-      if (wanted && allowed && !held.current) void open();
+      if (wanted && allowed && !holder.isUsed) void open();
     });
     const changed = () => void inputs().then(setDevices);
     const media = navigator.mediaDevices as MediaDevices | undefined;
     media?.addEventListener("devicechange", changed);
     return () => {
       wanted = false;
-      held.current?.stop();
+      holder.release();
       media?.removeEventListener("devicechange", changed);
     };
-  }, [open]);
+  }, [holder, open]);
 
-  const handOver = useCallback(() => {
-    held.current = null;
-  }, []);
+  const handOver = useCallback(() => holder.handOver(), [holder]);
   const chosen = track?.mediaStreamTrack.getSettings().deviceId ?? "";
   return { track, devices, chosen, problem, open, handOver };
 }
