@@ -40,7 +40,8 @@ from persistence.rows import claim
 from persistence.sessions import RECLAIMED_MINUTES
 
 Connection = AsyncConnection[Any]
-
+_Said = tuple[int, str, str, str | None, str, bool]
+"""What a receipt is made of: seq, item id, role, identity, text, interrupted."""
 
 PATIENCE = timedelta(hours=24)
 """A session that began, and in which the last turn was said, longer ago is given up."""
@@ -71,6 +72,7 @@ class Refusal(StrEnum):
     OTHERS = "that session is another client's, or was held in another room"
     ENDED = "that session has ended: what was said in it stands"
     ERASED = "that session was erased, or the client whose it is"
+    TAKEN = "that session has another turn with one of these numbers (seq)"
     BACKWARDS = "that session began after that"
 
 
@@ -111,6 +113,14 @@ class _Standing(NamedTuple):
         if end is not None and end.at < self.started_at:
             return Refusal.BACKWARDS
         return None
+
+    def refuses_turns(self, said: Sequence[Turn], before: Sequence[_Said]) -> Refusal | None:
+        """Return why those of the turns that are not there yet cannot be added."""
+        known = {item for _, item, *_ in before}
+        new = {turn.seq for turn in said if turn.item_id not in known}
+        if new and not self.is_open:
+            return Refusal.ENDED
+        return Refusal.TAKEN if new & {seq for seq, *_ in before} else None
 
 
 async def session(
@@ -155,7 +165,8 @@ async def transcript(
 ) -> Refusal | Reported:
     """Write turns of a session, none twice, and its end; return what there is then, or why not.
 
-    The item ids of `said` are distinct.
+    The item ids of `said` are distinct, and so are their numbers: who follows the session goes on
+    behind the number of the last turn that came through.
     """
     async with db.transaction():
         key = await tombstones.key(db)
@@ -167,11 +178,11 @@ async def transcript(
         if refusal := found.refuses(end):
             return refusal
         before = await _said(db, session_id)
+        if refusal := found.refuses_turns(said, before):
+            return refusal
         dropped = 0
         if found.is_open:
             dropped = await _write(db, key, session_id, said, end, after_session)
-        elif {turn.item_id for turn in said} - {item for _, item, *_ in before}:
-            return Refusal.ENDED
         after = await _said(db, session_id)
         now = await _standing(db, session_id)
     return Reported(len(after), len(after) - len(before), dropped, (now or found).status)
@@ -214,9 +225,7 @@ async def _user(db: Connection, *claims: str | None) -> UUID | None:
     return row[0] if row else None
 
 
-async def _said(
-    db: Connection, session_id: UUID
-) -> list[tuple[int, str, str, str | None, str, bool]]:
+async def _said(db: Connection, session_id: UUID) -> list[_Said]:
     found = await db.execute(
         "SELECT seq, item_id, role, speaker_identity, text, interrupted FROM turns"
         " WHERE session_id = %s",

@@ -109,7 +109,9 @@ class StartedSession(Shape):
 
 class ReportedTurn(Shape):
     item_id: Name = Field(description="The turn's own in its session: told twice, it is one.")
-    seq: Whole = Field(ge=1, le=HIGHEST_SEQ, description="The order of recording in the session.")
+    seq: Whole = Field(
+        ge=1, le=HIGHEST_SEQ, description="Its own in its session, in the order of recording."
+    )
     speaker_role: Literal["client", "user", "coach", "ai", "assistant", "agent"]
     speaker_identity: Name | None = None
     speaker_id: UUID | None = Field(None, description="The user's id.")
@@ -150,6 +152,8 @@ class ReportedTranscript(Shape):
     def _each_once(self) -> ReportedTranscript:
         if len({turn.item_id for turn in self.turns}) < len(self.turns):
             raise ValueError("has two turns with one itemId")
+        if len({turn.seq for turn in self.turns}) < len(self.turns):
+            raise ValueError("has two turns with one seq")
         return self
 
     model_config = example(_TRANSCRIPT)

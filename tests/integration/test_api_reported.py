@@ -107,6 +107,20 @@ async def test_what_is_told_twice_and_at_once_is_there_once(api: Api) -> None:
     assert await count(api, "SELECT count(*) FROM sessions WHERE status = 'completed'") == 1
 
 
+async def test_two_turns_of_a_session_have_not_the_same_seq(api: Api) -> None:
+    """Whoever follows it goes on behind a seq: one of the two would be left out."""
+    key = await api.key("internal")
+    session = await started(api, key)
+    other = said(1, itemId="another")
+    together = await tell(api, key, session, turns=[said(1), other])
+    assert (together.status_code, together.json()["error"]) == (400, "bad request")
+    assert (await tell(api, key, session, turns=[said(1)])).status_code == 201
+    later = await tell(api, key, session, turns=[other, said(2)])
+    assert (later.status_code, later.json()["error"]) == (409, "conflict")
+    again = await tell(api, key, session, turns=[said(1), said(2)])
+    assert (again.status_code, again.json()["turnCount"]) == (201, 2)
+
+
 async def test_what_was_said_stands_after_the_end(api: Api) -> None:
     key = await api.key("internal")
     session = await started(api, key)
