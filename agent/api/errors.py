@@ -85,7 +85,7 @@ def response(
 def install(app: FastAPI) -> None:
     """Make every error of `app` answer in this shape."""
     app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(PersistenceError, _storage_error)
 
@@ -95,7 +95,8 @@ async def _api_error(_: Request, error: Exception) -> JSONResponse:
     return response(error.status, error.details, error.headers)
 
 
-async def _http_error(_: Request, error: Exception) -> JSONResponse:
+async def http_error(_: Request, error: Exception) -> JSONResponse:
+    """Answer for the framework: no such route, or not by this method."""
     assert isinstance(error, HTTPException)  # noqa: S101
     return response(HTTPStatus(error.status_code), error.detail, error.headers)
 

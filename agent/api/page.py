@@ -13,9 +13,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from agent.api import unchanged
+from agent.api import errors, unchanged
 from agent.api.built import BUILT
 from agent.api.errors import ApiError
 from agent.settings import Settings
@@ -68,9 +68,22 @@ def install(app: FastAPI, settings: Settings, built: Path = BUILT) -> None:
             files[name] = _read(built / "assets", name)
         return _answer(request, name, files[name])
 
+    async def show_page_of_nothing(request: Request, error: Exception) -> Response:
+        page = built / "index.html"
+        if not (_wants_page(request) and page.exists()):
+            return await errors.http_error(request, error)
+        return HTMLResponse(page.read_bytes(), HTTPStatus.NOT_FOUND, headers=headers)
+
+    app.add_exception_handler(HTTPStatus.NOT_FOUND, show_page_of_nothing)
     for path in VIEWS:
         app.add_api_route(path, show_page, include_in_schema=False, methods=["GET", "HEAD"])
     app.add_api_route("/assets/{name}", give_file, include_in_schema=False, methods=["GET", "HEAD"])
+
+
+def _wants_page(request: Request) -> bool:
+    """Return whether a person's browser asks for a view, rather than a program for data."""
+    reads = request.method in ("GET", "HEAD") and not request.url.path.startswith("/api/")
+    return reads and "text/html" in request.headers.get("accept", "")
 
 
 def policy(livekit_url: str) -> str:

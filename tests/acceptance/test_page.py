@@ -112,6 +112,24 @@ def test_a_key_signs_in_and_its_cookie_is_out_of_every_scripts_reach(
     assert page.context.cookies() == []
 
 
+def test_a_link_of_another_person_asks_first_and_an_address_that_leads_nowhere_says_so(
+    site: Site, nothing_wrong: Callable[[Page], Page]
+) -> None:
+    page = nothing_wrong(site.signed_in("nowhere"))
+    expect(page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    held_with(site, "client-hal", None)
+    link = f"{site.url('sessions')}#key={site.key('client-hal', 'client')}"
+    who = page.locator(".who-name")
+    me = who.inner_text()
+    for chosen, shown in [(f"Go on as {me}", me), ("Sign in as Hal", "Hal")]:
+        page.goto("about:blank")
+        page.goto(link)
+        expect(page.get_by_role("heading", name="Who is it?")).to_be_visible()
+        accessible(page)
+        page.get_by_role("button", name=chosen).click()
+        expect(who).to_have_text(shown)
+
+
 def test_sessions_are_found_and_read(site: Site, nothing_wrong: Callable[[Page], Page]) -> None:
     """More than a page of them, endless; a search marks its words; an answer cut off says so."""
     add_sessions(site, PAGE_OF_SESSIONS + 10)

@@ -40,6 +40,7 @@ def test_a_network_that_is_gone_for_good_is_said_and_one_may_join_again(
     site: Site, nothing_wrong: Callable[[Page], Page]
 ) -> None:
     page = nothing_wrong(talking(site))
+    page.get_by_label("Type a message").fill(TYPED)
     page.context.set_offline(True)
     expect(page.get_by_role("heading", name="The connection was lost.")).to_be_visible(
         timeout=LOST_MS
@@ -52,6 +53,7 @@ def test_a_network_that_is_gone_for_good_is_said_and_one_may_join_again(
     again.click()
     expect(page.get_by_role("status")).to_contain_text("ing", timeout=CALL_MS)
     expect(page.locator("[data-speaker=coach]").first).to_be_visible(timeout=CALL_MS)
+    expect(page.get_by_label("Type a message")).to_have_value(TYPED)
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Thank you for talking.")
 

@@ -58,6 +58,20 @@ async def test_each_view_is_the_one_document_and_may_load_nothing_from_elsewhere
     ).status_code == 304
 
 
+async def test_a_browser_at_an_address_that_leads_nowhere_is_shown_the_page_that_says_so(
+    http: httpx2.AsyncClient,
+) -> None:
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    answer = await http.get("/nowhere/at/all", headers=browser)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert "<title>voice-coach</title>" in answer.text
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    for path, headers in [("/nowhere", {}), ("/api/nowhere", browser)]:
+        answer = await http.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (404, "not found")
+    assert (await http.post("/nowhere", headers=browser)).json()["error"] == "not found"
+
+
 async def test_files_are_kept_for_good_and_come_compressed_to_who_takes_them_so(
     http: httpx2.AsyncClient,
 ) -> None:

@@ -1,7 +1,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useEffect, useState } from "react";
 import { Redirect, Route, Switch, useLocation } from "wouter";
-import { signIn, signOut, whoAmI } from "./api/client";
+import { signOut } from "./api/client";
 import { watchRefusals } from "./api/refusals";
 import type { Me } from "./api/shapes";
 import { Frame } from "./parts/Frame";
@@ -9,6 +9,8 @@ import { messageOf, Notice, Problem, Waiting } from "./parts/notices";
 import { Rescue } from "./parts/Rescue";
 import { SessionPage } from "./read/SessionPage";
 import { SessionsPage } from "./read/SessionsPage";
+import { arrive, type Arrival } from "./sign-in/arriving";
+import { Replacing } from "./sign-in/Replacing";
 import { SignIn } from "./sign-in/SignIn";
 
 // LiveKit's client is most of this page: who only reads does without
@@ -20,26 +22,33 @@ const ME = ["me"];
 export function App({ linkKey }: { linkKey: string | null }) {
   const queries = useQueryClient();
   const [refused, setRefused] = useState(false);
-  const me = useQuery({
+  const arrival = useQuery({
     queryKey: ME,
-    queryFn: () => (linkKey === null ? whoAmI() : signIn(linkKey)),
+    queryFn: () => arrive(linkKey),
     staleTime: Infinity,
     retry: false,
+    // whoever types a key meanwhile goes on typing it
+    refetchOnWindowFocus: false,
+    refetchOnReconnect: false,
   });
-  const known = Boolean(me.data);
+  const { me = null, other = null } = arrival.data ?? {};
+  const known = me !== null;
   useEffect(
     () => (known ? watchRefusals(queries, () => setRefused(true)) : undefined),
     [queries, known],
   );
-  if (me.isPending) return <Waiting what="Signing in" />;
-  if (me.data && !refused) return <SignedIn me={me.data} />;
+  if (arrival.isPending) return <Waiting what="Signing in" />;
   const enter = (who: Me) => {
     // another person's key, perhaps: nothing that was read with the last one is shown
     queries.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== ME[0] });
-    queries.setQueryData(ME, who);
+    queries.setQueryData<Arrival>(ME, { me: who, other: null });
     setRefused(false);
   };
-  return <SignIn problem={me.error} again={refused} onSignedIn={enter} />;
+  if (linkKey !== null && me && other) {
+    return <Replacing me={me} other={other} linkKey={linkKey} onSignedIn={enter} />;
+  }
+  if (me && !refused) return <SignedIn me={me} />;
+  return <SignIn problem={arrival.error} again={refused} onSignedIn={enter} />;
 }
 
 function SignedIn({ me }: { me: Me }) {
@@ -81,7 +90,7 @@ function Views({ me, talks }: { me: Me; talks: boolean }) {
       </Route>
       <Route path="/sessions/:id">{({ id }) => <SessionPage id={id} me={me} />}</Route>
       <Route>
-        <Notice title="There is no such page">The address leads nowhere.</Notice>
+        <Notice title="There is nothing here">The address leads nowhere.</Notice>
       </Route>
     </Switch>
   );

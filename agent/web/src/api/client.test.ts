@@ -1,8 +1,9 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { ApiError, nextQuery, rate, sessions, whoAmI } from "./client";
+import { ApiError, nextQuery, rate, sessions, transcript, whoAmI } from "./client";
 import type { Me } from "./shapes";
 
 const ME: Me = {
+  userId: null,
   identity: "client-a",
   name: null,
   scopes: ["client"],
@@ -26,7 +27,7 @@ test("the next page is behind the Link header's query, whatever its host", () =>
 
 test("the last page has none behind it", async () => {
   answering(200, []);
-  expect(await sessions("?limit=5")).toEqual({ sessions: [], next: null });
+  expect(await sessions("?limit=5", ME)).toEqual({ sessions: [], next: null });
 });
 
 test("who has no key is nobody, and that is no error", async () => {
@@ -40,6 +41,16 @@ test("what changes something carries the token", async () => {
   const [[path, request]] = fetched.mock.calls as unknown as [[string, RequestInit]];
   expect(path).toBe("/api/sessions/0193/rating");
   expect(new Headers(request.headers).get("X-CSRF-Token")).toBe("t");
+});
+
+test("what is read is read as who this page is for", async () => {
+  const fetched = answering(200, []);
+  await sessions("", ME);
+  await transcript("0193", ME);
+  for (const [, request] of fetched.mock.calls as unknown as [string, RequestInit][]) {
+    expect(new Headers(request.headers).get("X-CSRF-Token")).toBe("t");
+  }
+  expect(fetched).toHaveBeenCalledTimes(2);
 });
 
 test("an error says what the API said", async () => {

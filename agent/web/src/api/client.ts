@@ -1,5 +1,6 @@
-/** Calls to the API. Who calls is in a cookie that no script sees; what changes something also
- * carries the token that only this page was told. */
+/** Calls to the API. Who calls is in a cookie that no script sees; beside it goes the token that
+ * this page was told. It keeps other sites from changing anything, and this page from taking what
+ * is another person's who signed in meanwhile, in another window. */
 
 import type { Me, Rating, Session, Ticket, Transcript } from "./shapes";
 
@@ -19,6 +20,7 @@ export interface Page {
 }
 
 const CSRF_HEADER = "X-CSRF-Token";
+const KEY_HEADER = "X-API-Key";
 
 export function signIn(key: string): Promise<Me> {
   return post("/api/sign-in", { key }).then(json<Me>);
@@ -30,10 +32,11 @@ export async function signOut(): Promise<void> {
   if (me) await post("/api/sign-out", undefined, me);
 }
 
-/** Who is signed in; null if nobody is. */
-export async function whoAmI(): Promise<Me | null> {
+/** Who is signed in, or whose `key` this is; null if nobody is, or nobody's. */
+export async function whoAmI(key?: string): Promise<Me | null> {
+  const headers = key === undefined ? undefined : { [KEY_HEADER]: key };
   try {
-    return await call("/api/me").then(json<Me>);
+    return await call("/api/me", { headers }).then(json<Me>);
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) return null;
     throw error;
@@ -49,15 +52,13 @@ export function rate(sessionId: string, rating: Rating, me: Me): Promise<Rating>
 }
 
 /** One page of the sessions; `query` begins with a question mark, or is empty. */
-export async function sessions(query: string, signal?: AbortSignal): Promise<Page> {
-  const answer = await call(`/api/admin/transcripts${query}`, signal ? { signal } : {});
+export async function sessions(query: string, me: Me, signal?: AbortSignal): Promise<Page> {
+  const answer = await get(`/api/admin/transcripts${query}`, me, signal);
   return { sessions: await json<Session[]>(answer), next: nextQuery(answer.headers.get("Link")) };
 }
 
-export function transcript(sessionId: string, signal?: AbortSignal): Promise<Transcript> {
-  return call(`/api/admin/transcripts/${sessionId}`, signal ? { signal } : {}).then(
-    json<Transcript>,
-  );
+export function transcript(sessionId: string, me: Me, signal?: AbortSignal): Promise<Transcript> {
+  return get(`/api/admin/transcripts/${sessionId}`, me, signal).then(json<Transcript>);
 }
 
 /** Where a session goes on as server-sent events. */
@@ -73,6 +74,10 @@ export function exportOf(sessionId: string, format: string): string {
 export function nextQuery(link: string | null): string | null {
   const next = link?.match(/<([^>]+)>;\s*rel="next"/)?.[1];
   return next === undefined ? null : new URL(next, "http://any").search;
+}
+
+function get(path: string, me: Me, signal?: AbortSignal): Promise<Response> {
+  return call(path, { headers: { [CSRF_HEADER]: me.csrfToken }, signal });
 }
 
 function post(path: string, body: unknown, me?: Me): Promise<Response> {

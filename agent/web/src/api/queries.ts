@@ -1,15 +1,16 @@
 /** What the views ask for, kept and shared between them. */
 
-import { QueryClient, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { QueryClient, queryOptions, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import * as api from "./client";
 import { ApiError } from "./client";
-import type { Transcript } from "./shapes";
+import type { Me, Transcript } from "./shapes";
 
 const SUMMARY_SECONDS = 120;
 /** Below this many messages no summary is made. */
 const SUMMARY_MESSAGES = 5;
 const LOOK_MS = 1500;
-const ROOM_LOOKS = 20;
+const LOOKS = 20;
+const LATE_LOOK_MS = 15_000;
 const RUNNING_MS = 4000;
 
 export function makeQueries(): QueryClient {
@@ -24,20 +25,20 @@ export function makeQueries(): QueryClient {
   });
 }
 
-export function useSessions(query: string) {
+export function useSessions(query: string, me: Me) {
   return useInfiniteQuery({
     queryKey: ["sessions", query],
-    queryFn: ({ pageParam, signal }) => api.sessions(pageParam, signal),
+    queryFn: ({ pageParam, signal }) => api.sessions(pageParam, me, signal),
     initialPageParam: query,
     getNextPageParam: (page) => page.next,
   });
 }
 
 /** The sessions that go on now, looked at again and again. */
-export function useRunning(wanted = true) {
+export function useRunning(me: Me, wanted = true) {
   return useQuery({
     queryKey: ["running"],
-    queryFn: ({ signal }) => api.sessions("?status=active&limit=100", signal),
+    queryFn: ({ signal }) => api.sessions("?status=active&limit=100", me, signal),
     select: ({ sessions }) => sessions,
     enabled: wanted,
     refetchInterval: RUNNING_MS,
@@ -47,10 +48,10 @@ export function useRunning(wanted = true) {
 export const transcriptKey = (id: string) => ["transcript", id];
 
 /** A session with what was said; asked for again while its summary is on its way. */
-export function useTranscript(id: string) {
+export function useTranscript(id: string, me: Me) {
   return useQuery({
     queryKey: transcriptKey(id),
-    queryFn: ({ signal }) => api.transcript(id, signal),
+    queryFn: ({ signal }) => api.transcript(id, me, signal),
     refetchInterval: ({ state }) =>
       awaitsSummary(state.data, state.dataUpdatedAt) ? LOOK_MS : false,
   });
@@ -63,19 +64,17 @@ export function awaitsSummary(session: Transcript | undefined, now: number): boo
   return session.messageCount >= SUMMARY_MESSAGES && since < SUMMARY_SECONDS * 1000;
 }
 
-/** The newest session of a room; an error if none appears soon. */
-export function useSessionOf(room: string) {
-  return useQuery({
-    queryKey: ["session of", room],
+/** The session of the room with LiveKit's id `sid`; null until there is one. It may come late,
+ * after a crash; an earlier one of the same name is another's. */
+export function sessionOf(sid: string, me: Me) {
+  return queryOptions({
+    queryKey: ["session of", sid],
     queryFn: async ({ signal }) => {
-      const { sessions } = await api.sessions("?limit=100", signal);
-      const found = sessions.find((session) => session.roomName === room);
-      if (!found) throw new NotThereYetError("This conversation left no transcript.");
-      return found;
+      const { sessions } = await api.sessions("?limit=100", me, signal);
+      return sessions.find((session) => session.roomSid === sid) ?? null;
     },
-    retry: (count, error) => error instanceof NotThereYetError && count < ROOM_LOOKS,
-    retryDelay: LOOK_MS,
+    enabled: sid !== "",
+    refetchInterval: ({ state: { data, dataUpdateCount } }) =>
+      !data && (dataUpdateCount < LOOKS ? LOOK_MS : LATE_LOOK_MS),
   });
 }
-
-class NotThereYetError extends Error {}

@@ -6,6 +6,8 @@ export type Status = "active" | "completed" | "cancelled";
 export type Completeness = "complete" | "recovered" | "partial";
 
 export interface Me {
+  /** Null for a key of no user. */
+  userId: string | null;
   identity: string | null;
   name: string | null;
   scopes: Scope[];
@@ -37,6 +39,8 @@ export interface Session {
   status: Status;
   completeness?: Completeness;
   roomName?: string;
+  /** LiveKit's id of the very room: a name may be used again. */
+  roomSid?: string;
   hits?: Hit[];
 }
 

@@ -1,7 +1,8 @@
-import { expect, test } from "vitest";
+import { environmentManager, QueryObserver } from "@tanstack/react-query";
+import { expect, test, vi } from "vitest";
 import { withMessage } from "./follow";
-import { awaitsSummary } from "./queries";
-import type { Message, Transcript } from "./shapes";
+import { awaitsSummary, makeQueries, sessionOf } from "./queries";
+import type { Me, Message, Transcript } from "./shapes";
 
 const END = "2026-11-21T09:30:00.000Z";
 const ENDED: Transcript = {
@@ -15,6 +16,8 @@ const ENDED: Transcript = {
   status: "completed",
   messages: [],
 };
+
+const NOBODY = { userId: null, identity: null, name: null, scopes: [], rooms: null };
 
 function said(id: string, second: number, seq: number): Message {
   const timestamp = `2026-11-21T09:00:0${second}.000Z`;
@@ -36,4 +39,22 @@ test("a summary is waited for while it may come, and no longer", () => {
   expect(awaitsSummary({ ...ENDED, messageCount: 4 }, soon)).toBe(false);
   expect(awaitsSummary({ ...ENDED, status: "cancelled" }, soon)).toBe(false);
   expect(awaitsSummary(undefined, soon)).toBe(false);
+});
+
+test("a conversation's session is looked for until it is there, and is no earlier one", async () => {
+  vi.useFakeTimers();
+  environmentManager.setIsServer(() => false); // a server looks but once
+  const me: Me = { ...NOBODY, csrfToken: "t" };
+  const listed = [{ ...ENDED, id: "last week's", roomName: "own", roomSid: "RM_1" }];
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json(listed)));
+  const observer = new QueryObserver(makeQueries(), sessionOf("RM_2", me));
+  const stop = observer.subscribe(() => undefined);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(observer.getCurrentResult().data).toBeNull();
+  listed.unshift({ ...ENDED, id: "this", roomName: "own", roomSid: "RM_2" });
+  await vi.advanceTimersByTimeAsync(16_000);
+  expect(observer.getCurrentResult().data?.id).toBe("this");
+  stop();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
 });

@@ -4,6 +4,7 @@ import { rate } from "../api/client";
 import { transcriptKey } from "../api/queries";
 import type { Me, Transcript } from "../api/shapes";
 import { messageOf, Problem } from "../parts/notices";
+import { isOf } from "./words";
 
 const WORDS = ["Poor", "Fair", "Good", "Very good", "Excellent"];
 const COMMENT_LENGTH = 2000;
@@ -12,7 +13,7 @@ const COMMENT_LENGTH = 2000;
 export function RatingPart({ session, me }: { session: Transcript; me: Me }) {
   if (session.rating)
     return <Given rating={session.rating.rating} comment={session.rating.comment} />;
-  const own = me.scopes.includes("client") && (!seesOthers(me) || session.clientId === me.identity);
+  const own = me.scopes.includes("client") && (!seesOthers(me) || isOf(session, me));
   return own && session.status !== "active" ? <RatingForm id={session.id} me={me} /> : null;
 }
 

@@ -17,7 +17,7 @@ import { Turns } from "./Turns";
 import { clientOf } from "./words";
 
 export function SessionPage({ id, me }: { id: string; me: Me }) {
-  const found = useTranscript(id);
+  const found = useTranscript(id, me);
   const from = useHistoryState<CameFrom | null>();
   useFollow(id, found.data?.status === "active");
   if (found.isPending) return <Waiting what="Opening" />;

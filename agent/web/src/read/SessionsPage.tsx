@@ -13,7 +13,7 @@ export function SessionsPage({ me }: { me: Me }) {
   const search = useSearch();
   const [, navigate] = useLocation();
   const filters = useMemo(() => filtersIn(search), [search]);
-  const list = useSessions(asRequest(filters));
+  const list = useSessions(asRequest(filters), me);
   const end = useRef<HTMLDivElement>(null);
   const { hasNextPage, isFetchingNextPage, fetchNextPage } = list;
   // what failed is tried again when the person says so: else it would be at once, and so on

@@ -3,7 +3,9 @@ import { summaryPieces } from "./citations";
 import { asAddress, asRequest, filtersIn } from "./filters";
 import { median } from "./median";
 import { pieces, unheard } from "./marks";
+import type { Me, Session } from "../api/shapes";
 import { beginningOf, counted, dayOf, lengthOf, offsetOf } from "./times";
+import { isOf } from "./words";
 
 test("hits are marked where they are, and nonsense marks nothing", () => {
   expect(pieces("I sleep, I wake", [[2, 7]])).toEqual([
@@ -81,4 +83,10 @@ test("days, lengths and counts read as a person says them", () => {
 test("the middle of some values", () => {
   expect(median([3, 1, 2])).toBe(2);
   expect(median([4, 1, 2, 3])).toBe(2.5);
+});
+
+test("a session is one's own by the account, or by the identity where there was none", () => {
+  const me = { userId: "0193", identity: "client-ada" } as Me;
+  const of = (clientId: string) => isOf({ clientId } as Session, me);
+  expect(["0193", "client-ada", "client-bea"].map(of)).toEqual([true, true, false]);
 });

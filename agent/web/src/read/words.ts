@@ -1,6 +1,6 @@
 /** What the API's words mean to a person. */
 
-import type { Completeness, Role, Session, Status } from "../api/shapes";
+import type { Completeness, Me, Role, Session, Status } from "../api/shapes";
 
 export const STATUS: Record<Status, string> = {
   active: "Running",
@@ -37,4 +37,9 @@ export function speakerOf(message: { speakerName: string; speakerRole: Role }): 
 
 export function clientOf(session: Session): string {
   return session.clientName || "Unknown client";
+}
+
+/** Whether the session is this person's: it is kept under their account, else under its identity. */
+export function isOf(session: Session, me: Me): boolean {
+  return [me.userId, me.identity].includes(session.clientId);
 }

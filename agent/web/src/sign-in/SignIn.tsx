@@ -34,8 +34,8 @@ export function SignIn({ problem, again, onSignedIn }: SignInProps) {
         <Heading title="Sign in">{again ? "Please sign in again." : "Good to see you."}</Heading>
         {again ? (
           <p role="alert">
-            Your key has expired or was revoked, or you signed out in another window. You go on
-            where you were.
+            Your key has expired or was revoked, or in another window you signed out or somebody
+            else signed in. You go on where you were.
           </p>
         ) : (
           <p>Sign in with the key that you were given. This browser keeps it, safely.</p>

@@ -1,7 +1,8 @@
+import { useQuery } from "@tanstack/react-query";
 import { DisconnectReason, type Room } from "livekit-client";
 import { Link } from "wouter";
 import { useFollow } from "../api/follow";
-import { useSessionOf, useTranscript } from "../api/queries";
+import { sessionOf, useTranscript } from "../api/queries";
 import type { Me } from "../api/shapes";
 import { Heading } from "../parts/Heading";
 import { messageOf, Problem, Waiting } from "../parts/notices";
@@ -16,6 +17,8 @@ import { useMicrophone } from "./useMicrophone";
 interface AfterProps {
   me: Me;
   room: string;
+  /** LiveKit's id of the room; empty if it ended before that was known. */
+  sid: string;
   reason: DisconnectReason | undefined;
   /** Whether nobody meant it to end. */
   lost: boolean;
@@ -23,9 +26,12 @@ interface AfterProps {
   onAgain: () => void;
 }
 
+const LOOKING = "Looking for the transcript";
+
 /** What remains of a conversation: its transcript, its summary, and how it was. */
-export function After({ me, room, reason, lost, onJoined, onAgain }: AfterProps) {
-  const found = useSessionOf(room);
+export function After({ me, room, sid, reason, lost, onJoined, onAgain }: AfterProps) {
+  const found = useQuery(sessionOf(sid, me));
+  const late = useLate(!found.data);
   return (
     <div className="after">
       <Heading title={lost ? "Connection lost" : "After the conversation"}>
@@ -33,11 +39,13 @@ export function After({ me, room, reason, lost, onJoined, onAgain }: AfterProps)
       </Heading>
       {lost && <Rejoin me={me} room={room} onJoined={onJoined} />}
       {found.data ? (
-        <Kept id={found.data.id} me={me} lost={lost} />
+        <Kept key={found.data.id} id={found.data.id} me={me} lost={lost} />
       ) : found.error ? (
         <Problem onAgain={() => void found.refetch()}>{messageOf(found.error)}</Problem>
+      ) : sid === "" ? (
+        <p className="lead">What was said is among your sessions, as soon as it is kept.</p>
       ) : (
-        <Waiting what="Looking for the transcript" />
+        <Waiting what={late ? "There is no transcript yet. Still looking" : LOOKING} />
       )}
       <div className="after-ways">
         {!lost && (
@@ -75,7 +83,7 @@ function Rejoin({ me, room, onJoined }: Pick<AfterProps, "me" | "room" | "onJoin
 }
 
 function Kept({ id, me, lost }: { id: string; me: Me; lost: boolean }) {
-  const found = useTranscript(id);
+  const found = useTranscript(id, me);
   const goesOn = found.data?.status === "active";
   useFollow(id, goesOn);
   // who has left waits for the end, a moment: then all of it is there at once, and nothing moves

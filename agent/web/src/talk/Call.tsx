@@ -21,14 +21,23 @@ interface CallProps {
   room: Room;
   /** Whether one may type: the AI coach takes what the client types, and nobody else's words. */
   mayType: boolean;
-  onEnded: (room: string, reason: DisconnectReason | undefined) => void;
+  /** With the room's name, and LiveKit's id of it, empty if it never came. */
+  onEnded: (room: string, sid: string, reason: DisconnectReason | undefined) => void;
+  draft: string;
+  onDraft: (text: string) => void;
 }
 
 /** The conversation. It ends with the room, or with this view. */
-export function Call({ room, mayType, onEnded }: CallProps) {
+export function Call({ onEnded, ...stage }: CallProps) {
+  const { room } = stage;
   useEffect(() => {
     const name = room.name;
-    const ended = (reason?: DisconnectReason) => onEnded(name, reason);
+    let sid = "";
+    void room.getSid().then(
+      (known) => (sid = known),
+      () => undefined, // it ended before
+    );
+    const ended = (reason?: DisconnectReason) => onEnded(name, sid, reason);
     room.on(RoomEvent.Disconnected, ended);
     if (room.state === ConnectionState.Disconnected) ended(); // before this view was there
     return () => {
@@ -39,12 +48,12 @@ export function Call({ room, mayType, onEnded }: CallProps) {
   return (
     <RoomContext.Provider value={room}>
       <RoomAudioRenderer />
-      <Stage room={room} mayType={mayType} />
+      <Stage {...stage} />
     </RoomContext.Provider>
   );
 }
 
-function Stage({ room, mayType }: Pick<CallProps, "room" | "mayType">) {
+function Stage({ room, mayType, draft, onDraft }: Omit<CallProps, "onEnded">) {
   const { localParticipant, isMicrophoneEnabled } = useLocalParticipant();
   const [problem, setProblem] = useState<string | null>(null);
   const { lines, type } = useLines();
@@ -72,7 +81,12 @@ function Stage({ room, mayType }: Pick<CallProps, "room" | "mayType">) {
         <MuteButton muted={!isMicrophoneEnabled} onToggle={toggle} />
         <DeviceChoice onProblem={unheard} />
         {mayType && (
-          <TypedMessage onSend={send} onProblem={(error) => setProblem(messageOf(error))} />
+          <TypedMessage
+            text={draft}
+            onText={onDraft}
+            onSend={send}
+            onProblem={(error) => setProblem(messageOf(error))}
+          />
         )}
         <button type="button" className="leave" onClick={() => void room.disconnect()}>
           <LeaveIcon /> Leave

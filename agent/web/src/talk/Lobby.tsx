@@ -41,7 +41,7 @@ export function Lobby({ me, room, onJoined }: LobbyProps) {
   const [name, setName] = useState(room ?? "");
   const joining = useJoin(me, microphone, onJoined);
   const asCoach = me.scopes.includes("coach");
-  const isOpen = useIsOpen(room, !asCoach && (me.rooms !== null || room === roomInAddress()));
+  const isOpen = useIsOpen(me, room, !asCoach && (me.rooms !== null || room === roomInAddress()));
   const words = WORDS[asCoach ? "coach" : isOpen ? "open" : "new"];
   const enter = (event: SyntheticEvent) => {
     event.preventDefault();
@@ -65,7 +65,7 @@ export function Lobby({ me, room, onJoined }: LobbyProps) {
 
 /** Whether a session goes on in `room`: one that this person dropped out of. A new room, that
  * neither the address nor the key names, has none. */
-function useIsOpen(room: string | null, wanted: boolean): boolean {
-  const running = useRunning(wanted && room !== null);
+function useIsOpen(me: Me, room: string | null, wanted: boolean): boolean {
+  const running = useRunning(me, wanted && room !== null);
   return running.data?.some((session) => session.roomName === room) ?? false;
 }

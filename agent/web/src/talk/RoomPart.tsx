@@ -14,7 +14,7 @@ export function RoomPart({ me, name, onChosen }: RoomPartProps) {
   if (me.rooms !== null) {
     return <RoomChoice rooms={me.rooms} name={name} onChosen={onChosen} />;
   }
-  return <RunningChoice name={name} onChosen={onChosen} />;
+  return <RunningChoice me={me} name={name} onChosen={onChosen} />;
 }
 
 function RoomChoice({ rooms, name, onChosen }: Omit<RoomPartProps, "me"> & { rooms: string[] }) {
@@ -32,8 +32,8 @@ function RoomChoice({ rooms, name, onChosen }: Omit<RoomPartProps, "me"> & { roo
 }
 
 /** For coaches: who is talking now, or a room by its name. */
-function RunningChoice({ name, onChosen }: Omit<RoomPartProps, "me">) {
-  const running = (useRunning().data ?? []).filter((session) => session.roomName);
+function RunningChoice({ me, name, onChosen }: RoomPartProps) {
+  const running = (useRunning(me).data ?? []).filter((session) => session.roomName);
   const known = running.some((session) => session.roomName === name);
   return (
     <>

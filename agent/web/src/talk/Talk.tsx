@@ -1,22 +1,27 @@
 import { DisconnectReason, type Room } from "livekit-client";
 import { useCallback, useState } from "react";
 import { useLocation } from "wouter";
-import { newRoom, roomInAddress } from "../address";
+import { roomInAddress } from "../address";
 import type { Me } from "../api/shapes";
 import { Notice } from "../parts/notices";
 import { After } from "./After";
 import { Call } from "./Call";
 import { Lobby } from "./Lobby";
+import { firstRoom, nextRoom } from "./rooms";
 
 type Phase =
   | { at: "lobby"; room: string | null }
   | { at: "call"; room: Room }
-  | { at: "after"; room: string; reason: DisconnectReason | undefined };
+  | { at: "after"; room: string; sid: string; reason: DisconnectReason | undefined };
 
 /** A conversation from its beginning to what remains of it. */
 export function Talk({ me }: { me: Me }) {
   const [, navigate] = useLocation();
-  const [phase, setPhase] = useState<Phase>(() => ({ at: "lobby", room: firstRoom(me) }));
+  const [phase, setPhase] = useState<Phase>(() => ({
+    at: "lobby",
+    room: firstRoom(me, roomInAddress()),
+  }));
+  const [draft, setDraft] = useState(""); // outlives a call that is torn
   const joined = useCallback(
     (room: Room) => {
       // the room stands in the address: who loads the page anew comes back to it, and going back
@@ -27,9 +32,12 @@ export function Talk({ me }: { me: Me }) {
     [navigate],
   );
   const ended = useCallback(
-    (room: string, reason: DisconnectReason | undefined) => {
-      if (!isLost(reason)) navigate("/", { replace: true });
-      setPhase({ at: "after", room, reason });
+    (room: string, sid: string, reason: DisconnectReason | undefined) => {
+      if (!isLost(reason)) {
+        setDraft("");
+        navigate("/", { replace: true });
+      }
+      setPhase({ at: "after", room, sid, reason });
     },
     [navigate],
   );
@@ -38,12 +46,21 @@ export function Talk({ me }: { me: Me }) {
     case "lobby":
       return <Lobby me={me} room={phase.room} onJoined={joined} />;
     case "call":
-      return <Call room={phase.room} mayType={!me.scopes.includes("coach")} onEnded={ended} />;
+      return (
+        <Call
+          room={phase.room}
+          mayType={!me.scopes.includes("coach")}
+          onEnded={ended}
+          draft={draft}
+          onDraft={setDraft}
+        />
+      );
     case "after":
       return (
         <After
           me={me}
           room={phase.room}
+          sid={phase.sid}
           reason={phase.reason}
           lost={isLost(phase.reason)}
           onJoined={joined}
@@ -73,17 +90,6 @@ function isLost(reason: DisconnectReason | undefined): boolean {
     default:
       return true;
   }
-}
-
-/** The room that the address names, else the only one that the key has, else a new one. */
-function firstRoom(me: Me): string | null {
-  return roomInAddress() ?? nextRoom(me, me.rooms?.[0] ?? null);
-}
-
-/** Another room for who may have any; the same one for who has but that. */
-function nextRoom(me: Me, last: string | null): string | null {
-  if (me.rooms !== null) return last;
-  return me.scopes.includes("coach") ? null : newRoom();
 }
 
 function choosesRooms(me: Me): boolean {

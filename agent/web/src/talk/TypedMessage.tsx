@@ -2,14 +2,15 @@ import { type SyntheticEvent, useState } from "react";
 import { SendIcon } from "./icons";
 
 interface TypedMessageProps {
+  text: string;
+  onText: (text: string) => void;
   /** Resolves once it is sent; rejects with why it could not be. */
   onSend: (text: string) => Promise<void>;
   onProblem: (error: unknown) => void;
 }
 
 /** A message to type; it stays in its field until it is sent. */
-export function TypedMessage({ onSend, onProblem }: TypedMessageProps) {
-  const [text, setText] = useState("");
+export function TypedMessage({ text, onText, onSend, onProblem }: TypedMessageProps) {
   const [sending, setSending] = useState(false);
   const send = async (event: SyntheticEvent) => {
     event.preventDefault();
@@ -17,7 +18,7 @@ export function TypedMessage({ onSend, onProblem }: TypedMessageProps) {
     setSending(true);
     try {
       await onSend(text.trim());
-      setText("");
+      onText("");
     } catch (error) {
       onProblem(error);
     }
@@ -32,7 +33,7 @@ export function TypedMessage({ onSend, onProblem }: TypedMessageProps) {
         maxLength={4000}
         readOnly={sending}
         value={text}
-        onChange={(event) => setText(event.target.value)}
+        onChange={(event) => onText(event.target.value)}
       />
       <button type="submit" aria-label="Send" title="Send" disabled={!text.trim() || sending}>
         <SendIcon />
