@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import sys
 import tomllib
@@ -22,12 +23,23 @@ def imported(folders: set[str]) -> set[str]:
     """Return the top-level names that the modules below `folders` import."""
     names: set[str] = set()
     for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
                 names.add((node.module or "").partition(".")[0])
     return names
+
+
+def parsed(path: Path) -> ast.Module:
+    """Return the tree of a module.
+
+    Before Python 3.11.9 and 3.12.3 that may fail while another thread parses, too (gh-106905).
+    """
+    text = path.read_text(encoding="utf-8")
+    while True:
+        with contextlib.suppress(SystemError):
+            return ast.parse(text)
 
 
 def unnamed(imports: set[str], requirements: list[str]) -> set[str]:
