@@ -33,6 +33,9 @@ LEAVING = frozenset({EndReason.CLIENT_LEFT, EndReason.ROOM_DELETED})
 TRANSCRIPT_SECONDS = 3.0
 """How long a closing Realtime session waits for transcripts that its provider owes."""
 
+ON_ITS_WAY_SECONDS = 0.4
+"""How long what was said into the room is on its way to the provider, in the buffers between."""
+
 UNSCORED = 1.0
 """What the framework gives for a transcript that a Realtime provider did not score."""
 
@@ -188,8 +191,11 @@ class SpeechInFlight:
         """Wait until a Realtime provider owes no transcript, or for a while.
 
         What it has heard begin it is made to take for ended, by `commit`: it waits for a silence,
-        and who has left is not even heard to be silent.
+        and who has left is not even heard to be silent. Their last sounds come after the news that
+        they have gone.
         """
+        if self._begun:
+            await asyncio.sleep(ON_ITS_WAY_SECONDS)
         if self._begun:
             self._asked = True
             self._paid.clear()
