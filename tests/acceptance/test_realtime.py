@@ -7,6 +7,7 @@ import json
 import pytest
 from deployment import Deployment, converse, greeted, say
 
+from agent.local.client import SAMPLE_RATE
 from agent.local.providers import lines
 
 REALTIME = json.dumps({"pipeline": "realtime"})
@@ -34,12 +35,16 @@ async def test_both_sides_of_a_realtime_conversation_are_kept(served: Deployment
 
 
 async def test_who_hangs_up_with_the_last_word_has_said_it(served: Deployment) -> None:
-    """The provider waits for a silence that will not come: what it has is committed for it."""
+    """The provider owes it, or waits for a silence that will not come: then it is committed.
+
+    A quarter of a second is what the sound needs to leave the client's machine before the client.
+    """
     await served.make_room("last-word", REALTIME)
     client = await served.client("last-word")
     await greeted(client)
     await converse(client, 8)
     await say(client, 9)
+    await client.speak(bytes(2 * SAMPLE_RATE // 4))
     await client.leave()
     session = await served.ended_session("last-word")
     turns = await served.turns("last-word")
