@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Iterator
 
@@ -76,6 +75,7 @@ async def completed(deployment: Deployment, room: str, *ids: int) -> Row:
     return session
 
 
+@pytest.mark.full
 async def test_a_session_goes_on_when_livekit_was_killed_and_is_back(
     deployment: Deployment, mortal: MortalLiveKit
 ) -> None:
@@ -91,8 +91,7 @@ async def test_a_session_goes_on_when_livekit_was_killed_and_is_back(
     microphone_heard = asyncio.Event()
     client.room.on("local_track_subscribed", lambda *_: microphone_heard.set())
     deployment.livekit = mortal.start()
-    with contextlib.suppress(TimeoutError):  # where both are back at once nobody says it
-        await asyncio.wait_for(microphone_heard.wait(), 10)
+    await asyncio.wait_for(microphone_heard.wait(), 60)
     await converse(client, 42)
     await client.leave()
     await completed(deployment, "goes-on", 41, 42)
