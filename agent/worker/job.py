@@ -36,7 +36,7 @@ from agent.worker.limit import Limit, warning_seconds
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
 from agent.worker.people import Person
-from agent.worker.presence import Arrival, another_agent, wait_for_client
+from agent.worker.presence import Arrival, another_agent, hear_again, wait_for_client
 from agent.worker.recorder import Recorder, Utterance
 from agent.worker.scribe import Scribe
 from agent.worker.silence import Silence
@@ -89,6 +89,7 @@ class CoachJob:
     async def run(self, ctx: JobContext) -> None:
         """Join the room. What follows goes on beside: a job that waits must hear a stop."""
         await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+        hear_again(ctx.room)
         if another_agent(ctx.room, self.settings.agent_name):
             return ctx.shutdown("another agent is here")
         work = asyncio.create_task(self.coach(ctx), name="coach")

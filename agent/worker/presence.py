@@ -41,6 +41,21 @@ def is_client(participant: rtc.RemoteParticipant) -> bool:
     return participant.kind in PEOPLE and person.role is Role.CLIENT
 
 
+def hear_again(room: rtc.Room) -> None:
+    """Subscribe to all voices in `room` whenever the agent has come back to it.
+
+    The framework subscribes to what is published; of what was there before the agent was, in a
+    LiveKit server that was killed and is back, it asks too early, and nobody is heard any more.
+    """
+
+    @room.on("reconnected")
+    def _reconnected() -> None:
+        for participant in room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                if publication.kind == rtc.TrackKind.KIND_AUDIO:
+                    publication.set_subscribed(True)
+
+
 async def wait_for_client(ctx: JobContext) -> Arrival | None:
     """Return the first client in the room, as soon as one is there; None if the room goes first."""
     if ctx.is_fake_job():
