@@ -53,9 +53,12 @@ class DeadJobs:
             looked.result()
 
     async def settled(self) -> None:
-        """Return once nothing is under way."""
-        if self._looking is not None:
-            await asyncio.wait([self._looking])
+        """Return once nothing is under way; says what went wrong in it, as nobody looks again."""
+        if self._looking is None:
+            return
+        await asyncio.wait([self._looking])
+        if not self._looking.cancelled() and (error := self._looking.exception()):
+            log.error("dead_jobs_not_looked_for", exc_info=error)
 
     async def end(self) -> None:
         """Journal the end of sessions whose job is dead."""

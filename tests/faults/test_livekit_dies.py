@@ -75,7 +75,6 @@ async def completed(deployment: Deployment, room: str, *ids: int) -> Row:
     return session
 
 
-@pytest.mark.full
 async def test_a_session_goes_on_when_livekit_was_killed_and_is_back(
     deployment: Deployment, mortal: MortalLiveKit
 ) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from shipping import journal, started, turn
+from structlog.testing import capture_logs
 
 from persistence import dead_jobs
 from persistence.dead_jobs import DeadJobs
@@ -64,4 +65,6 @@ async def test_nobody_waits_for_a_look_and_what_went_wrong_in_it_is_said_at_the_
     assert len(asked) == 1, "one look at a time"
     with pytest.raises(RuntimeError):
         jobs.look()
-    await jobs.settled()
+    with capture_logs() as said:
+        await jobs.settled()
+    assert [line["event"] for line in said] == ["dead_jobs_not_looked_for"], "nobody looks again"

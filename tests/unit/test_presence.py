@@ -1,4 +1,4 @@
-"""One agent a room, however many were called."""
+"""One agent a room, however many were called; one that was away hears everybody again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from livekit import rtc
 from livekit.agents.types import ATTRIBUTE_AGENT_NAME, ATTRIBUTE_AGENT_STATE
 
-from agent.worker.presence import another_agent
+from agent.worker.presence import another_agent, hear_again
 
 AGENT = rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
@@ -53,3 +53,28 @@ def test_people_and_agents_of_others_do_not_count() -> None:
     person = agent("client-7", 1, kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)
     foreign = agent("z", 1, attributes={ATTRIBUTE_AGENT_NAME: "recorder"})
     assert not leaves(agent("a", 2), person, foreign)
+
+
+class Room(rtc.EventEmitter[str]):
+    """A room with people in it, who publish."""
+
+    def __init__(self, *publications: Any) -> None:
+        super().__init__()
+        published = {str(number): one for number, one in enumerate(publications)}
+        self.remote_participants = {"client-7": SimpleNamespace(track_publications=published)}
+
+
+def test_an_agent_that_is_back_asks_for_every_voice_and_for_no_picture() -> None:
+    asked: list[tuple[str, bool]] = []
+
+    def publication(name: str, kind: rtc.TrackKind.ValueType) -> Any:
+        return SimpleNamespace(kind=kind, set_subscribed=lambda on: asked.append((name, on)))
+
+    room: Any = Room(
+        publication("microphone", rtc.TrackKind.KIND_AUDIO),
+        publication("camera", rtc.TrackKind.KIND_VIDEO),
+    )
+    hear_again(room)
+    assert asked == []
+    room.emit("reconnected")
+    assert asked == [("microphone", True)]
