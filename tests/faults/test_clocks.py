@@ -1,7 +1,7 @@
 """Wall clocks that jump, or are wrong from the start: nothing that is stored changes places for it.
 
-The worker and its jobs see another clock than the machine (`wrong_clocks`); Postgres, LiveKit, the
-providers and the client keep theirs, and what they saw is what counts.
+The worker and its jobs see another clock than the machine (`agent.local.wrong_clock`); Postgres,
+LiveKit, the providers and the client keep theirs, and what they saw is what counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import pytest
 from deployment import Deployment, converse, eventually
 from killing import Stage, kill_group, outcome
 from shipping import shipping, stored, until
-from wrong_clocks import WrongClock
+
+from agent.local.wrong_clock import WrongClock
 
 HOUR = 3600
 _TALKER = """

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from deployment import Deployment, converse
 from killing import IDENTITY, Scene, Stage, jobs_of, outcome
-from wrong_clocks import WrongClock
 
 from agent.local.client import RoomClient
 from agent.local.providers import lines
+from agent.local.wrong_clock import WrongClock
 
 HOUR = 3600
 ALOUD = 1.0

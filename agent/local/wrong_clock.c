@@ -1,8 +1,9 @@
 /* A wall clock that is off by what a shared file says, in nanoseconds; all other clocks are right.
 
-   Preloaded into the processes that are to believe it. Deadlines that were reckoned by that clock
-   are taken back to the machine's, on which the kernel waits. It takes no lock and
-   makes no system call: a process full of audio asks for the time all the while. */
+   Preloaded into the processes that are to believe it; the file is that of WRONG_CLOCK, or of the
+   last call of `wrong_clock`. Deadlines that were reckoned by that clock are taken back to the
+   machine's, on which the kernel waits. It takes no lock and makes no system call: a process full
+   of audio asks for the time all the while. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -23,14 +24,21 @@ static const int64_t right;
 static const volatile int64_t *off = &right;
 static int (*machines_own)(clockid_t, struct timespec *);
 
+/* Go by the file of that name from now on; -1 where that cannot be read, and nothing changes. */
+int wrong_clock(const char *name) {
+    int file = open(name, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return -1;
+    void *shared = mmap(NULL, sizeof *off, PROT_READ, MAP_SHARED, file, 0);
+    close(file);
+    if (shared == MAP_FAILED) return -1;
+    off = shared;
+    return 0;
+}
+
 __attribute__((constructor)) static void take_the_clock(void) {
     machines_own = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
     const char *name = getenv("WRONG_CLOCK");
-    int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-    if (file < 0) return;
-    void *shared = mmap(NULL, sizeof *off, PROT_READ, MAP_SHARED, file, 0);
-    if (shared != MAP_FAILED) off = shared;
-    close(file);
+    if (name) wrong_clock(name);
 }
 
 static struct timespec moved(struct timespec time, int64_t by) {
