@@ -182,14 +182,10 @@ class HeardText(io.TextOutput):
 
     async def capture_text(self, text: str) -> None:
         """Take a piece of text that has just been heard."""
-        self._hear(text, last=False)
-
-    def flush(self) -> None:
-        """Take note that the text is complete, or was cut off."""
-        self._hear("", last=True)
-
-    def _hear(self, text: str, *, last: bool) -> None:
         speech = self._session.current_speech if self._session else None
         if speech is not None:
             recorder, speech_id = self._scribe.recorder, speech.id
-            self._scribe.write(lambda now: recorder.heard(now, speech_id, text, last=last))
+            self._scribe.write(lambda now: recorder.heard(now, speech_id, text))
+
+    def flush(self) -> None:
+        """Nothing is kept back that the end of the text could let go of."""

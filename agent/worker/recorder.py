@@ -136,17 +136,15 @@ class Recorder:
             reply.generate(clean_text(delta))
         return events
 
-    def heard(
-        self, now: datetime, speech_id: str, delta: str, *, last: bool = False
-    ) -> list[Event]:
-        """Take text of the speech that has been heard; `last` says that its playing ended."""
+    def heard(self, now: datetime, speech_id: str, delta: str) -> list[Event]:
+        """Take text of the speech that has been heard."""
         events = self._switch_reply(now, speech_id)
         reply = self._current(speech_id)
         if reply is None:
             return events
         if delta:
             reply.hear(clean_text(delta), now)
-        return [*events, *_due_progress(now, reply, last=last)]
+        return [*events, *_due_progress(now, reply)]
 
     def ai_turn(self, now: datetime, utterance: Utterance) -> list[Event]:
         """Record a turn of the AI: the text that was heard, and what was meant if it differs."""
@@ -173,7 +171,7 @@ class Recorder:
             metrics=measures.finite(utterance.metrics),
             reply_id=reply.reply_id if reply else None,
         )
-        rest = _due_progress(now, self._reply, last=True) if self._reply else []
+        rest = _due_progress(now, self._reply) if self._reply else []
         return [self._kept(turn), *rest]
 
     def aside(self, now: datetime, aside: Reply, delta: str) -> list[Event]:
@@ -274,11 +272,8 @@ class Recorder:
         return self._seq
 
 
-def _due_progress(now: datetime, reply: Reply, *, last: bool = False) -> list[Event]:
-    if not reply.progress_due(now, last=last):
-        return []
-    reply.journal(now)
-    return [_progress(now, reply)]
+def _due_progress(now: datetime, reply: Reply) -> list[Event]:
+    return [_progress(now, reply)] if reply.progress() else []
 
 
 def _progress(now: datetime, reply: Reply) -> Progress:

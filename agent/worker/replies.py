@@ -8,10 +8,7 @@ framework's id of the speech: what is known when something breaks is then in the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-
-PROGRESS_INTERVAL = timedelta(milliseconds=200)
-"""How often what was heard is journaled; a crash loses at most this much of the AI's words."""
+from datetime import datetime
 
 
 @dataclass
@@ -27,7 +24,6 @@ class Reply:
     generated: str = ""
     heard: str = ""
     heard_since: datetime | None = None
-    journaled_at: datetime | None = None
     journaled: str = ""
 
     @property
@@ -57,15 +53,14 @@ class Reply:
         self.heard_since = self.heard_since or now
         self.heard += delta
 
-    def progress_due(self, now: datetime, *, last: bool = False) -> bool:
-        """Return whether what was heard should be journaled now; `last` asks for any remainder."""
-        if self.heard.strip() == self.journaled:
-            return False
-        return last or self.journaled_at is None or now - self.journaled_at >= PROGRESS_INTERVAL
+    def progress(self) -> bool:
+        """Return whether more was heard than is in the journal; from now on it is there.
 
-    def journal(self, now: datetime) -> None:
-        """Note that what was heard so far is in the journal."""
-        self.journaled, self.journaled_at = self.heard.strip(), now
+        Each word counts: nobody knows how long the pause is that comes after it, and a crash in the
+        middle of that must not lose what was heard before it.
+        """
+        before, self.journaled = self.journaled, self.heard.strip()
+        return before != self.journaled
 
     def meant(self, heard: str) -> str | None:
         """Return what was generated where it differs from what was `heard`, else None."""
