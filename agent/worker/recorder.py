@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import uuid_utils.compat as uuids
@@ -19,7 +19,7 @@ import uuid_utils.compat as uuids
 from agent.worker import measures
 from agent.worker.people import AI, Person
 from agent.worker.replies import Reply
-from agent.worker.runs import run_of
+from agent.worker.runs import end_of_speech, run_of, start_of_speech
 from persistence.events import (
     Ended,
     EndReason,
@@ -32,9 +32,6 @@ from persistence.events import (
     clean_text,
 )
 from persistence.recovery import receipt_of, turn_of_progress, turn_of_segment
-
-LONGEST_ONSET = timedelta(seconds=3)
-"""From the first sound of speech until the first word in it, by the recogniser's late count."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +105,11 @@ class Recorder:
         if self._ended or not text or utterance.item_id in self._turns:
             return []
         source = Source.TEXT if utterance.typed else Source.VOICE
-        dropped, absorbed = self._split_pending(text, source, utterance.started_at)
-        promoted = [self._promoted(now, segment) for segment in dropped]
+        dropped, absorbed = self._run_of(text, source, utterance.started_at)
         turn = Turn(
             at=now,
             turn_id=uuids.uuid7(),
-            seq=self._next_seq(),
+            seq=0,
             item_id=utterance.item_id,
             role=self.client.role,
             speaker_identity=self.client.identity,
@@ -121,13 +117,15 @@ class Recorder:
             text=text,
             confidence=measures.share(utterance.confidence),
             language=self._language,
-            started_at=_start_of_speech(utterance.started_at, absorbed) or now,
-            ended_at=utterance.ended_at or _last_end(absorbed) or now,
+            started_at=start_of_speech(utterance.started_at, absorbed) or now,
+            ended_at=utterance.ended_at or end_of_speech(absorbed) or now,
             source=source,
             metrics=measures.finite(utterance.metrics),
             segment_ids=tuple(segment.segment_id for segment in absorbed),
         )
-        return [*promoted, self._kept(turn)]
+        # not before: where no turn can be made, what was said stays pending, and is one at the end
+        self._settle([*dropped, *absorbed])
+        return [*(self._promoted(now, segment) for segment in dropped), self._numbered(turn)]
 
     def generated(self, now: datetime, speech_id: str, delta: str) -> list[Event]:
         """Take text that the model made for the speech `speech_id`."""
@@ -151,28 +149,33 @@ class Recorder:
         text = clean_text(utterance.text).strip()
         if self._ended or not text or utterance.item_id in self._turns:
             return []
-        reply = self._take_reply()
-        if reply is not None and not utterance.interrupted:
-            self._reply = reply.split(text, utterance.ended_at or now)
         turn = Turn(
             at=now,
             turn_id=uuids.uuid7(),
-            seq=self._next_seq(),
+            seq=0,
             item_id=utterance.item_id,
             role=AI.role,
             speaker_identity=AI.identity,
             text=text,
-            generated_text=reply.meant(text) if reply else None,
             interrupted=utterance.interrupted,
             language=self._language,
-            started_at=utterance.started_at or (reply and reply.heard_since) or now,
+            started_at=utterance.started_at or now,
             ended_at=utterance.ended_at or now,
             source=Source.VOICE,
             metrics=measures.finite(utterance.metrics),
-            reply_id=reply.reply_id if reply else None,
         )
+        reply = self._take_reply()  # not before, as in `client_turn`
+        if reply is None:
+            return [self._numbered(turn)]
+        if not utterance.interrupted:
+            self._reply = reply.split(text, turn.ended_at)
+        own = {
+            "generated_text": reply.meant(text),
+            "started_at": utterance.started_at or reply.heard_since or now,
+            "reply_id": reply.reply_id,
+        }
         rest = _due_progress(now, self._reply) if self._reply else []
-        return [self._kept(turn), *rest]
+        return [self._numbered(turn.model_copy(update=own)), *rest]
 
     def aside(self, now: datetime, aside: Reply, delta: str) -> list[Event]:
         """Take text heard of what the AI says beside the conversation: no reply is touched."""
@@ -206,7 +209,7 @@ class Recorder:
         receipt = receipt_of(self._turns.values(), trouble=missing, recovered=False)
         return [*promoted, Ended(at=now, reason=reason, receipt=receipt)]
 
-    def _split_pending(
+    def _run_of(
         self, text: str, source: Source, started_at: datetime | None
     ) -> tuple[list[Segment], list[Segment]]:
         """Return the pending segments that came before a turn's own, and the turn's own.
@@ -219,9 +222,12 @@ class Recorder:
         """
         alike = [segment for segment in self._pending if segment.source == source]
         first, after = run_of(text, alike, started_at)
-        settled = {segment.segment_id for segment in alike[:after]}
-        self._pending = [s for s in self._pending if s.segment_id not in settled]
         return alike[:first], alike[first:after]
+
+    def _settle(self, segments: list[Segment]) -> None:
+        """Take note that `segments` are in turns."""
+        settled = {segment.segment_id for segment in segments}
+        self._pending = [s for s in self._pending if s.segment_id not in settled]
 
     def _switch_reply(self, now: datetime, speech_id: str, *, more: bool = False) -> list[Event]:
         """Make a reply of `speech_id` the one that lasts; the one before it ends if it differs.
@@ -284,23 +290,3 @@ def _progress(now: datetime, reply: Reply) -> Progress:
         generated_text=reply.meant(reply.heard),
         started_at=reply.heard_since or now,
     )
-
-
-def _start_of_speech(seen: datetime | None, words: list[Segment]) -> datetime | None:
-    """Return when a turn began: when speech was `seen`, unless its `words` came much later.
-
-    Where the recogniser lost words, the framework counts the next ones from the lost ones' start.
-    One that gives no times says nothing of when its words came.
-    """
-    first = _first_start([word for word in words if word.started_at < word.ended_at])
-    if seen is None or first is None:
-        return seen or _first_start(words)
-    return seen if first - seen <= LONGEST_ONSET else first
-
-
-def _first_start(segments: list[Segment]) -> datetime | None:
-    return min((segment.started_at for segment in segments), default=None)
-
-
-def _last_end(segments: list[Segment]) -> datetime | None:
-    return max((segment.ended_at for segment in segments), default=None)

@@ -1,4 +1,4 @@
-"""Which segments a turn is made of: pure, by their words."""
+"""Which segments a turn is made of, by their words, and when it was spoken, by theirs: pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ Run = tuple[int, int]
 
 BEFORE = timedelta(seconds=10)
 """By how much a turn's first words may have begun before the framework saw speech."""
+
+LONGEST_ONSET = timedelta(seconds=3)
+"""From the first sound of speech until the first word in it, by the recogniser's late count."""
 
 
 def run_of(text: str, pending: list[Segment], started_at: datetime | None = None) -> Run:
@@ -62,3 +65,24 @@ def _prefixes_of(wanted: list[str], words: list[list[str]], begin: int) -> list[
             found.append((first, after))
     longest = max((after - first for first, after in found), default=0)
     return [(first, after) for first, after in found if after - first == longest]
+
+
+def start_of_speech(seen: datetime | None, words: list[Segment]) -> datetime | None:
+    """Return when a turn began: when speech was `seen`, unless its `words` came much later.
+
+    Where the recogniser lost words, the framework counts the next ones from the lost ones' start.
+    One that gives no times says nothing of when its words came.
+    """
+    first = _first_start([word for word in words if word.started_at < word.ended_at])
+    if seen is None or first is None:
+        return seen or _first_start(words)
+    return seen if first - seen <= LONGEST_ONSET else first
+
+
+def _first_start(words: list[Segment]) -> datetime | None:
+    return min((word.started_at for word in words), default=None)
+
+
+def end_of_speech(words: list[Segment]) -> datetime | None:
+    """Return when the last of a turn's `words` ended; None without any."""
+    return max((word.ended_at for word in words), default=None)

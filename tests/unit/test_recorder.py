@@ -294,6 +294,29 @@ def test_what_could_not_be_recorded_makes_the_receipt_partial(recorder: Recorder
     assert receipt.reason == "disk_full,transcription_failed"
 
 
+class Unspeakable:
+    """What a provider may leave beside the words, and nobody can write down."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_words_of_which_no_turn_can_be_made_are_turns_at_the_end_all_the_same(
+    recorder: Recorder,
+) -> None:
+    recorder.segment(at(1), said("I was cut off."), CLIENT)
+    recorder.segment(at(2), said("I slept badly."), CLIENT)
+    recorder.heard(at(3), "s", "Tell me")
+    odd = {"metrics": {"odd": Unspeakable()}}
+    with pytest.raises(RuntimeError):
+        recorder.client_turn(at(4), said("I slept badly.", "a", **odd))
+    with pytest.raises(RuntimeError):
+        recorder.ai_turn(at(4), said("Tell me more.", "b", **odd))
+    told = turns(recorder.end(at(5), EndReason.CLIENT_LEFT))
+    assert [turn.text for turn in told] == ["I was cut off.", "I slept badly.", "Tell me"]
+    assert [turn.seq for turn in told] == [1, 2, 3], "no number is missing"
+
+
 @given(
     words=st.lists(st.sampled_from(["yes", "no", "well", "so it is"]), max_size=12),
     cuts=st.lists(st.integers(1, 3), max_size=12),
