@@ -35,8 +35,8 @@ class Scribe:
         """Journal what `make`, given the session's time, makes; raises nothing."""
         try:
             now = self.clock.now()
-            for event in [*self._trouble(now), *make(now)]:
-                self.journal.append(event)
+            if events := [*self._trouble(now), *make(now)]:
+                self.journal.append(*events)
         except Exception as error:  # the conversation goes on whatever fails here
             self.recorder.miss("recording_failed")
             log.exception("recording_failed", error=type(error).__name__)

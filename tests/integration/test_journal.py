@@ -29,6 +29,7 @@ from persistence.journal import (
     session_id_of,
     try_lock,
 )
+from persistence.journal import writer as writers
 from persistence.journal.lines import encode, sign_of_life
 from persistence.recovery import receipt_of
 
@@ -189,6 +190,29 @@ async def test_a_commit_tells_nobody_whose_events_came_later(
     assert not second.done()
     go.release()
     assert await second
+
+
+async def test_events_that_belong_together_are_never_half_on_their_way_to_the_disk(
+    opened: Opener,
+    slow_disk: tuple[threading.Event, list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A turn absorbs what was heard of a reply, and what comes after it tells what it does not."""
+    go, calls = slow_disk
+    writer, _ = opened()
+    writer.append(started())
+    await until(lambda: bool(calls))
+    waiting: list[int] = []
+
+    def counted(event: Event) -> bytes:
+        waiting.append(len(writer._backlog))
+        return encode(event)
+
+    monkeypatch.setattr(writers, "encode", counted)
+    writer.append(turn(1), progress(2))
+    assert waiting == [1, 1]
+    assert len(writer._backlog) == 3
+    go.set()
 
 
 async def test_a_live_journal_is_locked_and_a_closed_one_is_not(opened: Opener) -> None:

@@ -96,7 +96,7 @@ class Stage:
         self.events: list[Event] = []
         self.caption = Caption()
         self.source = Source(on_frame)
-        journal = SimpleNamespace(append=self.events.append, trouble=None)
+        journal = SimpleNamespace(append=lambda *new: self.events.extend(new), trouble=None)
         scribe = Scribe(Recorder(CLIENT, "en"), cast("Any", journal))
         participant = SimpleNamespace(stream_text=self._opened)
         room = SimpleNamespace(local_participant=participant)

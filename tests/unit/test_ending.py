@@ -76,7 +76,7 @@ class Session:
         self.stops: list[str] = []
         self.stop_asked = asyncio.Event()
         self.voice = Voice()
-        journal = SimpleNamespace(append=self.events.append, trouble=None)
+        journal = SimpleNamespace(append=lambda *new: self.events.extend(new), trouble=None)
         self.scribe = Scribe(Recorder(CLIENT, "en"), cast("Any", journal))
         self.in_flight = SpeechInFlight(self.scribe)
         context: Any = SimpleNamespace(room=self.room, shutdown=self.shutdown)

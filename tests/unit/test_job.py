@@ -79,7 +79,7 @@ async def test_a_typed_message_is_recorded_and_answered_whatever_is_being_said(
     voice: Any = SimpleNamespace(
         interrupt=interrupt, generate_reply=lambda *, user_input: answered.append(user_input)
     )
-    log: Any = SimpleNamespace(append=recorded.append, trouble=None)
+    log: Any = SimpleNamespace(append=lambda *new: recorded.extend(new), trouble=None)
     session = SimpleNamespace(
         scribe=Scribe(Recorder(CONSOLE.person, "en"), log), limit=SimpleNamespace(telling=telling)
     )

@@ -76,7 +76,7 @@ class Session:
         self.voice = Voice()
         self.absence = SimpleNamespace(away=False)
         self.in_flight = SimpleNamespace(unanswered=False)
-        journal: Any = SimpleNamespace(append=self.events.append, trouble=None)
+        journal: Any = SimpleNamespace(append=lambda *new: self.events.extend(new), trouble=None)
         self.limit = Limit(
             cast("Any", self.voice),
             cast("Any", SimpleNamespace(end=self.ends.append)),

@@ -12,14 +12,24 @@ from agent.worker.clock import SessionClock
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder, Utterance
 from agent.worker.scribe import Scribe
-from persistence.events import Completeness, Ended, EndReason, Event, Marker, Role, Segment
+from persistence.events import (
+    Completeness,
+    Ended,
+    EndReason,
+    Event,
+    Marker,
+    Progress,
+    Role,
+    Segment,
+    Turn,
+)
 
 CLIENT = Person(Role.CLIENT, "client-7", "7")
 
 
 def test_trouble_of_the_journal_is_marked_once_while_the_session_runs_and_in_its_receipt() -> None:
     events: list[Event] = []
-    journal: Any = SimpleNamespace(append=events.append, trouble=None)
+    journal: Any = SimpleNamespace(append=lambda *new: events.extend(new), trouble=None)
     scribe = Scribe(Recorder(CLIENT, "en"), journal)
 
     def say(text: str) -> None:
@@ -40,7 +50,7 @@ def test_trouble_of_the_journal_is_marked_once_while_the_session_runs_and_in_its
 
 def test_trouble_that_only_the_end_learns_of_is_marked_before_it() -> None:
     events: list[Event] = []
-    journal: Any = SimpleNamespace(append=events.append, trouble="read_only")
+    journal: Any = SimpleNamespace(append=lambda *new: events.extend(new), trouble="read_only")
     Scribe(Recorder(CLIENT, "en"), journal).end(EndReason.CLIENT_LEFT)
     assert [type(e) for e in events] == [Marker, Ended]
 
@@ -66,11 +76,25 @@ class Journal:
     events: list[Event]
     trouble: str | None = None
 
-    def append(self, event: Event) -> None:
-        self.events.append(event)
+    def append(self, *events: Event) -> None:
+        self.events.extend(events)
 
 
 def test_a_moment_that_another_clock_puts_into_the_future_is_now() -> None:
     clock = SessionClock()
     assert clock.at(time.time() + 3600) <= clock.now()
     assert clock.at(time.time() - 60) < clock.now() - timedelta(seconds=30)
+
+
+def test_what_belongs_together_is_given_to_the_journal_together() -> None:
+    """A crash between a turn and the rest of its reply would lose that."""
+    given: list[list[type[Event]]] = []
+    journal: Any = SimpleNamespace(
+        append=lambda *new: given.append([type(event) for event in new]), trouble=None
+    )
+    scribe = Scribe(Recorder(CLIENT, "en"), journal)
+    scribe.write(lambda now: scribe.recorder.heard(now, "s", "Good. And then?"))
+    item = Utterance("a", "Good.")
+    scribe.write(lambda now: scribe.recorder.ai_turn(now, item))
+    scribe.write(lambda now: scribe.recorder.ai_turn(now, item))
+    assert given == [[Progress], [Turn, Progress]]
