@@ -85,6 +85,10 @@ class Ending:
             self._reason, self._gave_up = EndReason.ERROR, True
             self._close_by(self._close_with_farewell())
 
+    def fail(self) -> None:
+        """Let the end be an error, whoever closes the voice now, unless it has its reason."""
+        self._reason = self._reason or EndReason.ERROR
+
     def _close_by(self, closing: Coroutine[Any, Any, None]) -> None:
         self._closing = asyncio.create_task(closing, name="close_voice")
         self._closing.add_done_callback(self._close_failed)

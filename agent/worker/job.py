@@ -227,6 +227,9 @@ def _greeting(options: SessionOptions) -> str:
 def _report_failure(ctx: JobContext, work: asyncio.Task[None]) -> None:
     if not work.cancelled() and (error := work.exception()) is not None:
         log.error("job_failed", error=type(error).__name__, exc_info=error)
+        session: CoachSession | None = ctx.proc.userdata.get(_SESSION)
+        if session is not None:
+            session.ending.fail()
         ctx.shutdown("job failed")
 
 

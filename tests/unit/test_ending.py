@@ -18,6 +18,7 @@ from livekit.agents import (
 )
 
 from agent.worker import ending as endings
+from agent.worker import job as jobs
 from agent.worker import listening
 from agent.worker.absence import Absence
 from agent.worker.ending import SETTLED_SECONDS, Ending
@@ -154,6 +155,29 @@ async def test_a_voice_that_closes_without_being_asked_was_stopped_by_the_worker
 ) -> None:
     await session.voice.aclose()
     assert session.end.reason is EndReason.WORKER_SHUTDOWN
+
+
+@pytest.mark.parametrize("leaving", [None, EndReason.CLIENT_LEFT])
+async def test_a_job_that_fails_ends_its_session_as_an_error_unless_it_was_ending(
+    session: Session, leaving: EndReason | None
+) -> None:
+    """The worker that closes its voice then has not been told to stop."""
+
+    async def fail() -> None:
+        raise RuntimeError
+
+    if leaving is not None:
+        session.ending.end(leaving)
+    work = asyncio.create_task(fail())
+    await asyncio.wait([work])
+    given = SimpleNamespace(ending=session.ending)
+    context: Any = SimpleNamespace(
+        proc=SimpleNamespace(userdata={jobs._SESSION: given}), shutdown=session.shutdown
+    )
+    jobs._report_failure(context, work)
+    await session.voice.aclose()
+    assert session.end.reason is (leaving or EndReason.ERROR)
+    assert "job failed" in session.stops
 
 
 @pytest.mark.parametrize(
