@@ -73,10 +73,12 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
             }
             async with running({**estate.tasks(), **beside}):
                 await stop.before(estate.known_alive())
-                if not stop.asked.is_set():
-                    with apart_from_main():
-                        await _serve(settings, server, stop, devmode=devmode)
-                unshipped = await estate.flush(hurried=stop.hurried)
+                try:
+                    if not stop.asked.is_set():
+                        with apart_from_main():
+                            await _serve(settings, server, stop, devmode=devmode)
+                finally:
+                    unshipped = await estate.flush(hurried=stop.hurried)
     log.info("worker_stopped", unshipped=unshipped)
     return UNSHIPPED if unshipped else 0
 
@@ -119,19 +121,19 @@ def agents_of(server: AgentServer, registered: asyncio.Event) -> dict[str, str]:
 async def _serve(settings: Settings, server: AgentServer, stop: Stop, *, devmode: bool) -> None:
     """Run `server` until it is asked to stop, let its sessions end, and close it.
 
-    Draining for 0 s would be draining without an end to the framework.
+    One that fails by itself is closed too: its jobs still run. Draining for 0 s would be draining
+    without an end to the framework.
     """
     serving = asyncio.create_task(server.run(devmode=devmode), name="agent_server")
     asked = asyncio.create_task(stop.asked.wait(), name="stop_asked")
     try:
         await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            if settings.longest_drain_seconds and not devmode:
-                await _drain(server, stop)
-            await server.aclose()
-        await serving
+        if not serving.done() and settings.longest_drain_seconds and not devmode:
+            await _drain(server, stop)
     finally:
         asked.cancel()
+        await server.aclose()
+    await serving
 
 
 async def _drain(server: AgentServer, stop: Stop) -> None:

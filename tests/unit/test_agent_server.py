@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from agent.settings import Settings
+from agent.worker import server as servers
 from agent.worker.entry import JobEntry
 from agent.worker.server import agent_server, agents_of
 
@@ -31,3 +36,54 @@ def test_a_worker_that_does_not_run_yet_has_no_agents() -> None:
     settings = Settings(livekit_url="ws://127.0.0.1:1", livekit_api_key="key")
     server = agent_server(settings, JobEntry(settings, Path("journal")))
     assert agents_of(server, asyncio.Event()) == {}
+
+
+async def test_a_server_loop_that_fails_is_closed_and_what_its_jobs_said_is_shipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its jobs end with it; the disk with their journals may go with the container."""
+    done: list[str] = []
+
+    class Broken:
+        def on(self, *_: object) -> None:
+            pass
+
+        async def run(self, **_: Any) -> None:
+            raise RuntimeError("the loop fails")
+
+        async def aclose(self) -> None:
+            done.append("closed")
+
+    class Estate:
+        folder = SimpleNamespace(path=Path("journal"))
+        tasks = dict
+
+        async def nothing(self) -> None:
+            pass
+
+        recover = known_alive = nothing
+
+        async def flush(self, **_: Any) -> int:
+            done.append("shipped")
+            return 0
+
+    @asynccontextmanager
+    async def claimed(_: Settings) -> AsyncIterator[Estate]:
+        yield Estate()
+
+    async def current(_: str) -> None:
+        pass
+
+    monkeypatch.setattr(servers, "Estate", SimpleNamespace(claimed=claimed))
+    monkeypatch.setattr(servers, "agent_server", lambda *_: Broken())
+    monkeypatch.setattr(servers, "_check_schema", current)
+    monkeypatch.setattr(servers.Stop, "install", lambda _: None)
+    monkeypatch.setattr(servers, "left_by_dead_jobs", lambda _: {})
+    settings = Settings(
+        database_url="postgresql://", livekit_url="ws://127.0.0.1:1", livekit_api_key="key",
+        livekit_api_secret="secret", metrics_port=0,
+    )  # fmt: skip
+    with pytest.raises(ExceptionGroup) as failed:
+        await servers.run(settings)
+    assert failed.value.subgroup(RuntimeError)
+    assert done == ["closed", "shipped"]
