@@ -200,8 +200,9 @@ class Following:
         # comes to the same ids
         new = sorted((t for t in turns if t.id not in watched.turns), key=lambda turn: turn.seq)
         events = [_landed(watched, turn, messages.message(row, turn)) for turn in new if row]
-        if row is None or row.ended_at is not None:
-            watched.end = _end(watched, row)
+        # an end that was taken back, as that of a reclaim may be, is none for who comes now
+        is_over = row is None or row.ended_at is not None
+        watched.end = _end(watched, row) if is_over else None
         watched.read.set()
         for watcher in list(watched.watchers):
             self._give(watched, watcher, events)

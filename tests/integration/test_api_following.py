@@ -268,6 +268,26 @@ async def test_who_goes_before_the_first_reading_takes_it_from_nobody_else() -> 
     assert not sessions._watched
 
 
+async def test_an_end_that_was_taken_back_is_none_for_who_comes_then(server: Server) -> None:
+    """Also while somebody has still to take in what they were told of that end."""
+    session, key = await add_session(server.db, status="active"), await server.key("admin")
+    reader = await keys.find(server.db, key)
+    assert reader
+    await say(server, session, 1, "one")
+    sessions = server.uvicorn.config.app.state.resources.following
+    async with asyncio.timeout(20), sessions.watch(session, reader.id, None) as slow:
+        await end(server, session)
+        assert [await slow.events.get() for _ in range(3)][2] is None
+        query = "UPDATE sessions SET status = 'active', end_reason = NULL, ended_at = NULL"
+        await server.db.execute(query)
+        await say(server, session, 2, "two")
+        assert (await slow.events.get()).name == "turn"
+        async with server.watching(session, key) as seen:
+            assert said(await take(seen, 2)) == ["one", "two"]
+            await say(server, session, 3, "three")
+            assert said(await take(seen, 1)) == ["three"]
+
+
 async def test_one_key_holds_only_so_many_streams(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
