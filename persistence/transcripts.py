@@ -171,5 +171,5 @@ def name_of(display_name: str | None, email: str | None, identity: str | None) -
 
 
 def whole_minutes(seconds: float | None) -> int:
-    """Return a duration in minutes, halves up."""
-    return int((seconds or 0.0) / 60 + 0.5)
+    """Return a duration in minutes, halves up; one that begins by a clock that is ahead is none."""
+    return int(max(0.0, seconds or 0.0) / 60 + 0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -93,6 +93,15 @@ async def test_durations_are_whole_minutes_halves_up(api: Api, admin: str) -> No
         await add_session(api.db, duration_seconds=duration, started_at=started)
     sessions = (await api.get(LIST, admin)).json()
     assert [session["durationMinutes"] for session in sessions] == [0, 0, 1, 2, 2]
+
+
+async def test_a_session_that_began_by_a_clock_that_is_ahead_lasts_no_time(
+    api: Api, admin: str
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(minutes=4)
+    await add_session(api.db, status="active", started_at=ahead)
+    (session,) = (await api.get(LIST, admin)).json()
+    assert session["durationMinutes"] == 0
 
 
 async def test_pages_give_every_session_once_newest_first_with_the_filters_kept(
