@@ -18,7 +18,8 @@ SHORTEST_CUE = timedelta(milliseconds=1)
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _LINES = re.compile(r"\s*[\r\n\u2028\u2029]+\s*")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:@/=])")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:@/=$^])")
+"""What CommonMark, or one of the dialects that GitHub and others speak, takes for its own."""
 
 
 class Export(NamedTuple):

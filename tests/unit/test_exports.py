@@ -75,8 +75,8 @@ def test_a_cue_without_length_or_before_the_start_still_is_one() -> None:
 
 
 def test_markdown_shows_summary_and_messages_and_obeys_neither() -> None:
-    said = exported("md", message(1, "# not a *heading* <b>"), summary="It [went](x) well.")
-    assert "\\# not a \\*heading\\* \\<b\\>" in said
+    said = exported("md", message(1, "# not a *heading* <b> $x$"), summary="It [went](x) well.")
+    assert "\\# not a \\*heading\\* \\<b\\> \\$x\\$" in said
     assert "It \\[went\\]\\(x\\) well\\." in said
     assert [line for line in said.splitlines() if line.startswith("#")] == [
         "# Session of 2026-11-20 09:00 UTC",
