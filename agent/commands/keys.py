@@ -23,11 +23,13 @@ class Scope(StrEnum):
 
 @keys_app.command("create")
 def create_key(
-    name: Annotated[str, typer.Option(help="Whose key it is; for people, not checked.")],
+    name: Annotated[str, typer.Option(help="Whose key it is, for people to read.")],
     scope: Annotated[list[Scope], typer.Option(help="What it may do; can be repeated.")],
     identity: Annotated[str | None, typer.Option(help="Who its caller is in a room.")] = None,
-    room: Annotated[list[str] | None, typer.Option(help="A room it may join; repeat.")] = None,
-    expires: Annotated[str | None, typer.Option(help="When, as 12h, 30d or 8w from now.")] = None,
+    room: Annotated[
+        list[str] | None, typer.Option(help="A room it may join; can be repeated.")
+    ] = None,
+    expires: Annotated[str | None, typer.Option(help="In 12h, 30d or 8w; else never.")] = None,
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once."""

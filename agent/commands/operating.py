@@ -24,7 +24,8 @@ deadletters_app = typer.Typer(
 
 @deadletters_app.command("list")
 def list_dead_letters(
-    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 100, json: Json = False
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 100,
+    json: Json = False,
 ) -> None:
     """List the events that Postgres refused, oldest first; never what is in them."""
     from agent import reports
@@ -39,7 +40,9 @@ def list_dead_letters(
 
 @deadletters_app.command("retry")
 def retry_dead_letters(
-    ids: Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="Else all.")] = None,
+    ids: Annotated[
+        list[UUID] | None, typer.Argument(metavar="[ID]...", help="Which of the list; else all.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Put refused events through again, after a fix; exit code 1 if any is refused again."""

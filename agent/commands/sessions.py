@@ -17,9 +17,11 @@ sessions_app = typer.Typer(help="Sessions, and what was said in them.", no_args_
 def list_sessions(
     client: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
     coach: Annotated[str | None, typer.Option(help="A user's id or identity.")] = None,
-    status: Annotated[Literal["active", "completed", "cancelled"] | None, typer.Option()] = None,
+    status: Annotated[
+        Literal["active", "completed", "cancelled"] | None, typer.Option(help="Else any.")
+    ] = None,
     text: Annotated[str | None, typer.Option(help="Words that were all said in it.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000)] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     json: Json = False,
 ) -> None:
     """List sessions, newest first."""
@@ -36,7 +38,7 @@ def list_sessions(
 def show_session(
     session_id: Annotated[UUID, typer.Argument(metavar="ID")], json: Json = False
 ) -> None:
-    """Show what was said in a session."""
+    """Show what was said in a session; `coach sessions list` has the ids."""
     from agent import terminal
     from persistence import transcripts
 
