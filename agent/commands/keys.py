@@ -33,7 +33,7 @@ def create_key(
     json: Json = False,
 ) -> None:
     """Make a key and show it, this once."""
-    from agent import issuing, terminal
+    from agent.commands import issuing, terminal
 
     try:
         new = issuing.checked(name, [s.value for s in scope], identity, room, expires)
@@ -46,7 +46,7 @@ def create_key(
 @keys_app.command("list")
 def list_keys(json: Json = False) -> None:
     """List the keys there are, and what each may do."""
-    from agent import terminal
+    from agent.commands import terminal
     from persistence import keys
 
     terminal.show_keys(edge.with_database(keys.listed), as_json=json)

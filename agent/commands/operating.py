@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from psycopg import AsyncConnection
 
-    from agent.reports import Audit
+    from agent.commands.reports import Audit
 
 deadletters_app = typer.Typer(
     help="Events that Postgres refused: kept, shown, put through again.", no_args_is_help=True
@@ -28,7 +28,7 @@ def list_dead_letters(
     json: Json = False,
 ) -> None:
     """List the events that Postgres refused, oldest first; never what is in them."""
-    from agent import reports
+    from agent.commands import reports
     from persistence import deadletters
 
     async def look(db: AsyncConnection[Any]) -> tuple[list[deadletters.DeadLetter], int]:
@@ -46,7 +46,7 @@ def retry_dead_letters(
     json: Json = False,
 ) -> None:
     """Put refused events through again, after a fix; exit code 1 if any is refused again."""
-    from agent import reports
+    from agent.commands import reports
     from agent.jobs import after_session
     from persistence import deadletters
 
@@ -68,7 +68,7 @@ def audit(
     """Hold every stored session against its own receipt; exit code 1 if one does not match."""
     from datetime import UTC, datetime
 
-    from agent import reports
+    from agent.commands import reports
     from agent.commands.since import moment_of
 
     try:

@@ -25,7 +25,7 @@ def list_sessions(
     json: Json = False,
 ) -> None:
     """List sessions, newest first."""
-    from agent import terminal
+    from agent.commands import terminal
     from persistence import listing
     from persistence.listing import Filters
 
@@ -39,7 +39,7 @@ def show_session(
     session_id: Annotated[UUID, typer.Argument(metavar="ID")], json: Json = False
 ) -> None:
     """Show what was said in a session; `coach sessions list` has the ids."""
-    from agent import terminal
+    from agent.commands import terminal
     from persistence import transcripts
 
     found = edge.with_database(lambda db: transcripts.whole(db, session_id))

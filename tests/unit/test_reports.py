@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from agent.reports import Audit
+from agent.commands.reports import Audit
 from persistence.verdicts import Finding, Problem, Standing, Verdict
 
 
