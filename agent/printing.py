@@ -7,12 +7,28 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
 from rich.text import Text
+
+ANY_WIDTH = 10_000
+"""In characters: a terminal wraps what is wider than itself."""
 
 
 def print_json(value: Any) -> None:
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
+
+
+def print_table(table: Table, instead: Text) -> None:
+    """Print `table` so wide that nothing in it is cut off; `instead`, where it has no rows."""
+    console = Console()
+    if not table.row_count:
+        console.print(instead)
+        return
+    natural = console.measure(table, options=console.options.update(max_width=ANY_WIDTH)).maximum
+    console.width = max(console.width, natural)
+    console.print(table)
 
 
 def plain(text: str, style: str = "") -> Text:

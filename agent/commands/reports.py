@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.api.shapes import iso
-from agent.printing import age, counted, plain, print_json
+from agent.printing import age, counted, plain, print_json, print_table
 from persistence.deadletters import DeadLetter, Retried
 from persistence.verdicts import ADVICE, Finding, Standing, Verdict
 
@@ -25,9 +25,8 @@ def show_dead_letters(letters: Iterable[DeadLetter], total: int, *, as_json: boo
     if as_json:
         print_json([_letter(letter) for letter in letters])
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "session", "kind", "SQLSTATE", "constraint"):
-        table.add_column(column, no_wrap=column in ("id", "session"))
+    columns = ("id", "session", "kind", "SQLSTATE", "constraint")
+    table = Table(*columns, box=None, header_style="bold")
     for column in ("tries", "age"):
         table.add_column(column, justify="right")
     for letter in letters:
@@ -40,10 +39,9 @@ def show_dead_letters(letters: Iterable[DeadLetter], total: int, *, as_json: boo
             str(letter.attempts),
             age(datetime.now(UTC) - letter.created_at),
         )
-    console = Console()
-    console.print(table if table.row_count else Text("no dead letters", style="green"))
+    print_table(table, Text("no dead letters", style="green"))
     if total > table.row_count:
-        console.print(Text(f"and {total - table.row_count} more", style="dim"))
+        Console().print(Text(f"and {total - table.row_count} more", style="dim"))
 
 
 def _letter(letter: DeadLetter) -> dict[str, str | int | None]:

@@ -15,7 +15,7 @@ from rich.text import Text
 from agent.api import messages
 from agent.api.messages import Message, Receipt, Session
 from agent.api.shapes import iso
-from agent.printing import moment, plain, print_json
+from agent.printing import moment, plain, print_json, print_table
 from persistence.keys import Key
 from persistence.transcripts import SessionRow, TurnRow
 
@@ -29,9 +29,7 @@ def show_sessions(rows: Iterable[SessionRow], *, as_json: bool) -> None:
     if as_json:
         print_json([s.model_dump(mode="json", exclude_none=True) for s in sessions])
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "started (UTC)", "client", "coach"):
-        table.add_column(column, no_wrap=column == "id")
+    table = Table("id", "started (UTC)", "client", "coach", box=None, header_style="bold")
     for column in ("minutes", "messages"):
         table.add_column(column, justify="right")
     table.add_column("status")
@@ -45,7 +43,7 @@ def show_sessions(rows: Iterable[SessionRow], *, as_json: bool) -> None:
             str(session.message_count),
             _status(session),
         )
-    Console().print(table if table.row_count else Text("no sessions", style="dim"))
+    print_table(table, Text("no sessions", style="dim"))
 
 
 def show_transcript(row: SessionRow, turns: list[TurnRow], *, as_json: bool) -> None:
@@ -89,9 +87,8 @@ def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
     if as_json:
         print_json([_described(key) for key in keys])
         return
-    table = Table(box=None, header_style="bold")
-    for column in ("id", "name", "scopes", "identity", "rooms", "last used (UTC)", "state"):
-        table.add_column(column, no_wrap=column == "id")
+    columns = ("id", "name", "scopes", "identity", "rooms", "last used (UTC)", "state")
+    table = Table(*columns, box=None, header_style="bold")
     for key in keys:
         table.add_row(
             str(key.id),
@@ -102,7 +99,7 @@ def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
             moment(key.last_used_at) if key.last_used_at else "never",
             _state(key),
         )
-    Console().print(table if table.row_count else Text("no keys", style="dim"))
+    print_table(table, Text("no keys", style="dim"))
 
 
 def _described(key: Key) -> dict[str, Any]:

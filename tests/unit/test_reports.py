@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from rich.table import Table
+from rich.text import Text
 
 from agent.commands.reports import Audit
+from agent.printing import print_table
 from persistence.verdicts import Finding, Problem, Standing, Verdict
 
 
@@ -33,3 +36,13 @@ async def test_an_audit_that_is_cut_off_says_so_and_what_it_found(
         assert (found["complete"], found["sessions"], len(found["findings"])) == (False, 2, 1)
     else:
         assert "2 sessions: 1 proven, 1 wrong so far: the rest was not seen" in said
+
+
+def test_a_table_is_printed_whole_in_a_narrow_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    table = Table("id", "client", box=None)
+    table.add_row(session := str(uuid4()), "Ada Lovelace of Ockham Park")
+    print_table(table, Text("no sessions"))
+    assert f"{session}  Ada Lovelace of Ockham Park" in capsys.readouterr().out
