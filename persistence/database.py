@@ -19,6 +19,7 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import select
 import socket
 import sys
@@ -85,6 +86,8 @@ _SETTINGS = "SELECT " + ", ".join(
 _UNAVAILABLE_CLASSES = ("08", "25", "53", "57", "58")
 """No connection, read-only, no resources, an operator's intervention, a system error."""
 STATEMENT_TIMED_OUT = "57014"
+_NOT_LET_IN = re.compile("authentication failed|does not exist|pg_hba|no password|permitted to log")
+"""In libpq's words, where there is no SQLSTATE; those of another language stay unexplained."""
 _REFUSED_CLASSES = ("22", "23")
 _CLIENT_SIDE = "22000"
 """What the driver itself refuses, for example a NUL in a text, never got a SQLSTATE."""
@@ -242,6 +245,8 @@ def translation(error: Exception) -> PersistenceError:
         return SchemaOutdatedError()
     if unavailable(original):
         detail = f": SQLSTATE {sqlstate}" if sqlstate else ""
+        if not sqlstate and _NOT_LET_IN.search(str(original)):
+            detail = ": it answers, and refuses the role, password or database of DATABASE_URL"
         return DatabaseUnavailableError(f"Postgres cannot be reached{detail}")
     return DatabaseRefusedError(sqlstate, constraint_of(original))
 

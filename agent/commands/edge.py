@@ -65,13 +65,17 @@ def with_database(use: Callable[[AsyncConnection[Any]], Awaitable[Outcome]]) -> 
 
 @asynccontextmanager
 async def connection() -> AsyncIterator[AsyncConnection[Any]]:
-    """Connect to DATABASE_URL, else to the Postgres of this checkout's running `coach up`."""
+    """Connect to DATABASE_URL, else to the Postgres of this checkout's running `coach up`.
+
+    Raises SettingsError where there is neither.
+    """
     from agent.local import running
-    from agent.settings import Need, secret
+    from agent.settings import SettingsError, secret
     from persistence import database
 
-    own = None if read_settings().database_url else running.database_url(Path.cwd())
-    url = own or secret(read_settings(Need.DATABASE).database_url)
+    url = secret(read_settings().database_url) or running.database_url(Path.cwd())
+    if url is None:
+        raise SettingsError(["DATABASE_URL is missing, and no coach up is ready in this folder"])
     with database.translated():
         async with await database.connect(url, "cli") as db:
             yield db

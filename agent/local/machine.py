@@ -82,7 +82,9 @@ class Machine:
         if port and loopback.is_free(port):
             return port
         if self._port_is_asked:
-            raise PortTakenError(f"port {port} of {loopback.HOST} is taken")
+            raise PortTakenError(
+                f"port {port} of {loopback.HOST} is taken: name another, or 0 for a free one"
+            )
         return loopback.free_port()
 
     def begin_page(self) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 NAME_WIDTH = 16
+SPINNER_WIDTH = 2
 
 
 class Screen:
@@ -43,7 +44,12 @@ class Screen:
             yield lambda _: None
             return
         with self._console.status(Text(beginning)) as status:
-            yield lambda detail: status.update(Text(f"{beginning}: {detail}", overflow="ellipsis"))
+            yield lambda detail: status.update(self._one_line(f"{beginning}: {detail}"))
+
+    def _one_line(self, what: str) -> Text:
+        line = Text(what)
+        line.truncate(self._console.width - SPINNER_WIDTH, overflow="ellipsis")
+        return line
 
     def _line(self, style: str, part: str, what: str) -> None:
         self._print(Text.assemble((f"{part:<{NAME_WIDTH}} ", style), what))

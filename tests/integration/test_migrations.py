@@ -236,5 +236,11 @@ def test_errors_are_translated_without_what_they_quote(database_url: str) -> Non
         db.execute("SELECT 'a canary'::uuid")
     assert "canary" not in str(refused.value)
     assert refused.value.__suppress_context__
-    with pytest.raises(DatabaseUnavailableError), database.translated():
+    with pytest.raises(DatabaseUnavailableError, match=r"reached$"), database.translated():
         psycopg.connect(host="/nonexistent", connect_timeout=1)
+    with (
+        pytest.raises(DatabaseUnavailableError, match="answers, and refuses") as refused_in,
+        database.translated(),
+    ):
+        psycopg.connect(database_url, user="canary")
+    assert "canary" not in str(refused_in.value)

@@ -157,6 +157,16 @@ def test_a_postgres_that_is_away_is_one_line_and_exit_code_1(
     assert "Traceback" not in ended.err
 
 
+def test_without_any_database_it_is_said_where_one_was_looked_for(
+    coach: Coach, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = coach("sessions", "list")
+    (message,) = ended.err.splitlines()
+    assert ended.code == 2
+    assert "DATABASE_URL is missing, and no coach up is ready in this folder" in message
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
