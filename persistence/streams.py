@@ -27,6 +27,7 @@ log = structlog.get_logger("coach.shipper")
 
 _LINE_EXTRA = len("xxxxxxxx ") + len("\n")
 """Bytes of a line that are not its payload."""
+_READ_AGAIN_SECONDS = 1.0
 
 
 @dataclass
@@ -192,16 +193,13 @@ class Streams:
             size = min(size, known)
         try:
             reading = glance(stream.path, stream.offset, rows, size)
+            stream.learn(reading.records)
         except FileNotFoundError:
             self._forget(stream)
             return None
-        except OSError as error:
-            log.error(  # noqa: TRY400 where it happened says nothing more
-                "journal_unreadable", session_id=str(stream.session_id), error=error.errno
-            )
-            self.failed(stream, now, 1.0)
+        except Exception as error:  # noqa: BLE001 one must not end the shipping of all
+            self._put_off(stream, error, now)
             return None
-        stream.learn(reading.records)
         if stream.first_at is None or not (reading.records or stream.write_session):
             return None
         whole = sum(len(record.payload) + _LINE_EXTRA for record in reading.records)
@@ -210,6 +208,13 @@ class Streams:
         # what is asked for from now on is asked for of the next passage
         stream.taken, stream.write_session = True, False
         return Taken(stream, passage, reading.offset, damaged)
+
+    def _put_off(self, stream: Stream, error: Exception, now: float) -> None:
+        """Try one that cannot be read again later; say so once."""
+        if not stream.failures:
+            code = getattr(error, "errno", None) or type(error).__name__
+            log.error("journal_unreadable", session_id=str(stream.session_id), error=code)
+        self.failed(stream, now, _READ_AGAIN_SECONDS)
 
     def _passage(self, stream: Stream, records: list[Record], damaged: int) -> Passage:
         assert stream.first_at is not None  # noqa: S101 `learn` was given a record

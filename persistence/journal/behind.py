@@ -20,7 +20,11 @@ class Behind(NamedTuple):
 
 
 def behind(folders: Iterable[Path], positions: Mapping[Path, int | None]) -> Behind:
-    """Look what stands in the journals behind `positions` (bytes; None: nothing is wanted)."""
+    """Look what stands in the journals behind `positions` (bytes; None: nothing is wanted).
+
+    One that cannot be read counts as one event: whoever waits for all of them waits for it too, and
+    for the others no less.
+    """
     events, happened = 0, []
     for folder in folders:
         for path in (Path(place) for place, _ in journals_in(folder)):
@@ -49,6 +53,8 @@ def _lines_after(path: Path, offset: int) -> int:
             return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK_BYTES), b""))
     except FileNotFoundError:
         return 0
+    except OSError:
+        return 1
 
 
 def _first_at(path: Path, offset: int) -> list[float]:

@@ -39,11 +39,11 @@ from shipping import (
 )
 
 from agent.local import postgres, postgres_programs
-from persistence import batches, database, dead_jobs, migrate, passages, tombstones
+from persistence import batches, database, dead_jobs, migrate, passages, streams, tombstones
 from persistence import shipper as shippers
 from persistence.deferring import Db
 from persistence.events import EndReason, Role, Segment
-from persistence.journal import JournalWriter, is_locked, recover
+from persistence.journal import JournalWriter, Reading, glance, is_locked, recover
 from persistence.journal.lines import encode
 from persistence.shipper import Shipper
 from persistence.streams import Streams
@@ -365,6 +365,34 @@ async def test_a_journal_that_may_not_be_opened_holds_up_no_other(
     async with shipping(database_url, tmp_path) as shipper:
         assert await shipper.recover_folder() == 0
         await until(lambda: stored(database_url, id=mine, status="completed"))
+
+
+async def test_a_journal_that_cannot_be_read_is_waited_for_like_any_other_and_holds_up_none(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A worker that stops has to ship the others, and to say that something is left."""
+    (tmp_path / f"{uuid4()}.journal").mkdir()
+    mine = journal(tmp_path, [started(), ended()])
+    async with shipping(database_url, tmp_path) as shipper:
+        assert await shipper.flushed(2) == 1
+        assert shipper.status().unshipped == 1
+    assert stored(database_url, id=mine, status="completed")
+
+
+async def test_a_journal_that_no_reader_was_made_for_holds_up_no_other(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd, mine = journal(tmp_path, [started()]), journal(tmp_path, [started(), ended()])
+
+    def fails(path: Path, *where: int) -> Reading:
+        if path.stem == str(odd):
+            raise RecursionError
+        return glance(path, *where)
+
+    monkeypatch.setattr(streams, "glance", fails)
+    async with shipping(database_url, tmp_path) as shipper:
+        await until(lambda: stored(database_url, id=mine, status="completed"))
+        assert shipper.status().unshipped
 
 
 def recover_unless(foreign: UUID) -> Callable[[Path, EndReason], bool]:
