@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import aiohttp
 from fastapi import Depends, Request
-from google.protobuf.message import DecodeError
 from livekit import api as livekit
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -21,15 +20,13 @@ from agent.api.following import Following
 from agent.api.limits import Limits
 from agent.api.readiness import Readiness
 from agent.settings import Settings, secret
+from agent.worker.livekit_client import UNANSWERED
 from persistence import database
 from persistence.keys import Key
 
 Connection = AsyncConnection[Any]
 
 LIVEKIT_SECONDS = 5.0
-_NOT_LIVEKITS = (DecodeError, AttributeError)
-"""What LiveKit's client raises for the answer of something in front: a page with status 200, an
-error whose JSON is no object."""
 
 
 @dataclass
@@ -96,10 +93,13 @@ async def connection(resources: Resources) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def livekit_answers() -> AsyncIterator[None]:
-    """Turn what LiveKit's client raises inside into the documented answer."""
+    """Turn what LiveKit's client raises inside into the documented answer.
+
+    That is an AttributeError where something in front of it gives an error as JSON of its own.
+    """
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, livekit.TwirpError, *_NOT_LIVEKITS) as error:
+    except (*UNANSWERED, AttributeError) as error:
         code = f": {error.code}" if isinstance(error, livekit.TwirpError) else ""
         details = f"LiveKit cannot be reached{code}"
         raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE, details) from error

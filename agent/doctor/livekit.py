@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import aiohttp
 from livekit import api
 from livekit.protocol.room import ListParticipantsRequest, ListRoomsRequest
 
 from agent.doctor import judgement
 from agent.doctor.check import Area, Check, bad, ok
 from agent.settings import Settings
-from agent.worker.lone_clients import livekit_api, waits
+from agent.worker.livekit_client import UNANSWERED, livekit_api
+from agent.worker.lone_clients import waits
 
 ANSWER_SECONDS = 5.0
 ROOMS = 200
@@ -35,7 +35,7 @@ async def examine(settings: Settings) -> list[Check]:
             advice = "LIVEKIT_API_KEY and LIVEKIT_API_SECRET are not those of this server"
             return [bad(Area.LIVEKIT, "reachable", "refuses the key", advice)]
         return [_away(error.code)]
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+    except UNANSWERED as error:
         return [_away(type(error).__name__)]
     rooms = judgement.of_rooms(len(names), len(known), sum(known))
     return [ok(Area.LIVEKIT, "reachable", "yes"), *rooms]

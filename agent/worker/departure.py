@@ -11,6 +11,7 @@ import structlog
 from livekit import api, rtc
 from livekit.agents import JobContext
 
+from agent.worker.livekit_client import UNANSWERED
 from agent.worker.people import person_of
 from agent.worker.presence import PEOPLE
 from persistence.events import Role
@@ -25,7 +26,7 @@ async def leave_for_good(ctx: JobContext, agent_name: str) -> None:
         return
     try:
         await _call_nobody(ctx.api, ctx.room.name, agent_name)
-    except (TimeoutError, api.TwirpError, OSError) as error:
+    except UNANSWERED as error:
         log.warning("dispatch_kept", error=type(error).__name__)
 
 

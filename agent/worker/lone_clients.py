@@ -15,11 +15,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-import aiohttp
 import structlog
 from livekit import api
 from livekit.protocol.agent import JobStatus
@@ -31,8 +29,7 @@ from livekit.protocol.room import (
     RoomParticipantIdentity,
 )
 
-from agent.settings import Settings, secret
-from agent.worker.livekit_clock import LiveKitClock
+from agent.worker.livekit_client import UNANSWERED
 from agent.worker.lost_agents import LostAgents
 from agent.worker.options import RESUMED
 from agent.worker.people import person_of
@@ -49,9 +46,6 @@ who waits in one that is back waits for this, too."""
 
 NOTE_SECONDS = 0.1
 """How often it is noted whose jobs run; LiveKit believes for 20 s in one that nobody noted."""
-
-ANSWER_SECONDS = 10.0
-"""How long LiveKit may take to answer."""
 
 PEOPLE = frozenset(
     {
@@ -108,7 +102,7 @@ class LoneClients:
             await self._pause(pause * 2 ** min(self._unanswered, AWAY_DOUBLINGS))
             try:
                 await self.look()
-            except (TimeoutError, api.TwirpError, OSError) as error:
+            except UNANSWERED as error:
                 if not self._unanswered:
                     log.warning("rooms_unknown", error=type(error).__name__)
                 self._unanswered += 1
@@ -162,7 +156,7 @@ class LoneClients:
             try:
                 async with asyncio.timeout(REMOVAL_SECONDS):
                     there = await self._removed(agent, room)
-            except (TimeoutError, api.TwirpError, OSError) as error:
+            except UNANSWERED as error:
                 log.warning("lost_agent_stays", error=type(error).__name__)
                 continue
             self.agents.settle(agent)
@@ -279,19 +273,3 @@ def resuming(metadata: str, *, resumed: bool) -> str:
         return metadata
     others = {name: value for name, value in options.items() if name != RESUMED}
     return json.dumps({**others, RESUMED: True} if resumed else others)
-
-
-@asynccontextmanager
-async def livekit_api(
-    settings: Settings, clock: LiveKitClock | None = None
-) -> AsyncIterator[api.LiveKitAPI]:
-    """Return LiveKit's API client for the block's time; what it hears sets `clock`."""
-    traces = [clock.traced()] if clock else []
-    timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
-    async with aiohttp.ClientSession(timeout=timeout, trace_configs=traces) as http:
-        yield api.LiveKitAPI(
-            settings.livekit_url,
-            settings.livekit_api_key,
-            secret(settings.livekit_api_secret),
-            session=http,
-        )

@@ -21,8 +21,9 @@ from agent.settings import Settings, secret
 from agent.worker.background import running
 from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
+from agent.worker.livekit_client import livekit_api
 from agent.worker.livekit_clock import LiveKitClock
-from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.lone_clients import LoneClients
 from agent.worker.lost_agents import LostAgents, left_by_dead_jobs
 from agent.worker.metrics import Metrics
 from agent.worker.signals import Stop

@@ -21,7 +21,8 @@ from agent.settings import Settings
 from agent.worker import metrics
 from agent.worker.background import running
 from agent.worker.estate import Estate
-from agent.worker.lone_clients import LoneClients, livekit_api
+from agent.worker.livekit_client import livekit_api
+from agent.worker.lone_clients import LoneClients
 from agent.worker.lost_agents import LostAgents
 from agent.worker.metrics import Metrics
 from persistence.journal import JournalWriter

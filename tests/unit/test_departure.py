@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import pytest
 from livekit import api, rtc
 
@@ -17,7 +18,7 @@ class Context:
     def __init__(self, *people: Any) -> None:
         self.deleted = False
         self.calls = {"D1": "coach", "D2": "recorder", "D3": "coach"}
-        self.fails = False
+        self.fails: Exception | None = None
         participants = {person.identity: person for person in people}
         self.room = SimpleNamespace(name="r", remote_participants=participants)
         self.api = SimpleNamespace(agent_dispatch=self)
@@ -29,8 +30,8 @@ class Context:
         return [SimpleNamespace(id=key, agent_name=name) for key, name in self.calls.items()]
 
     async def delete_dispatch(self, dispatch_id: str, _: str) -> None:
-        if self.fails:
-            raise api.TwirpError(api.TwirpErrorCode.UNAVAILABLE, "no", status=503)
+        if self.fails is not None:
+            raise self.fails
         del self.calls[dispatch_id]
 
     async def left(self) -> None:
@@ -67,8 +68,15 @@ async def test_an_agent_that_is_called_coach_is_nobody_to_be_left_with() -> None
     assert context.deleted
 
 
-async def test_a_livekit_that_fails_keeps_no_job_from_its_end() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        api.TwirpError(api.TwirpErrorCode.UNAVAILABLE, "no", status=503),
+        aiohttp.ServerDisconnectedError(),
+    ],
+)
+async def test_a_livekit_that_fails_keeps_no_job_from_its_end(error: Exception) -> None:
     context = Context(somebody("coach-9"))
-    context.fails = True
+    context.fails = error
     await context.left()
     assert not context.deleted

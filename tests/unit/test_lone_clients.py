@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
+import aiohttp
 import pytest
 import structlog
 from journaling import ROOMY, started
@@ -268,7 +269,7 @@ async def test_an_agent_says_that_it_takes_over_only_from_one_that_was_lost(
 
 
 async def _fails(_: Any) -> None:
-    raise api.TwirpError(api.TwirpErrorCode.UNAVAILABLE, "no", status=503)
+    raise aiohttp.ServerDisconnectedError  # as one that is killed does; it is no OSError
 
 
 @pytest.mark.parametrize(
