@@ -53,10 +53,11 @@ def list_keys(json: Json = False) -> None:
 
 
 @keys_app.command("revoke")
-def revoke_key(key_id: Annotated[UUID, typer.Argument(metavar="ID")]) -> None:
+def revoke_key(key_id: Annotated[UUID, typer.Argument(metavar="ID")], json: Json = False) -> None:
     """Revoke a key, for good and at once."""
+    from agent.commands import terminal
     from persistence import keys
 
     if not edge.with_database(lambda db: keys.revoke(db, key_id)):
         raise typer.BadParameter(f"there is no key {key_id}")
-    typer.echo(f"revoked {key_id}")
+    terminal.show_revoked(key_id, as_json=json)

@@ -82,6 +82,14 @@ def show_new_key(key_id: UUID, key: str, *, as_json: bool) -> None:
     print(key)  # noqa: T201
 
 
+def show_revoked(key_id: UUID, *, as_json: bool) -> None:
+    """Print which key works no more."""
+    if as_json:
+        print_json({"id": str(key_id), "revoked": True})
+        return
+    print(f"revoked {key_id}")  # noqa: T201
+
+
 def show_keys(keys: Iterable[Key], *, as_json: bool) -> None:
     """Print what is known of keys; the keys themselves are known to nobody here."""
     if as_json:

@@ -50,8 +50,9 @@ def test_a_key_is_shown_once_and_works(coach: Coach, database_url: str) -> None:
 def test_a_revoked_key_is_listed_and_works_no_more(coach: Coach, database_url: str) -> None:
     made = json.loads(coach("keys", "create", "--name", "x", "--scope", "admin", "--json"))
     assert find(database_url, made["key"]) is not None
-    coach("keys", "revoke", made["id"])
-    coach("keys", "revoke", made["id"])
+    assert made["id"] in coach("keys", "revoke", made["id"])
+    again = json.loads(coach("keys", "revoke", made["id"], "--json"))
+    assert again == {"id": made["id"], "revoked": True}
     assert find(database_url, made["key"]) is None
     (listed,) = json.loads(coach("keys", "list", "--json"))
     assert (listed["id"], listed["scopes"]) == (made["id"], ["admin"])
