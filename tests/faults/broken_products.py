@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ from uuid import UUID
 from agent.jobs import after_session
 from agent.local.chaos import job, worker
 from agent.settings import Settings
+from agent.worker.clock import SessionClock
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder
 from persistence import analyses, liveness, sessions, turns
@@ -137,6 +140,19 @@ def confused_job(settings: Settings, *arguments: Any) -> None:
         return segment(self, now, said, speaker if next(heard) % 3 else other)
 
     Recorder.segment = anybodys  # type: ignore[method-assign]
+    _job(settings, *arguments)
+
+
+def clockwatching_job(settings: Settings, *arguments: Any) -> None:
+    """Look at the machine's clock for when something was said."""
+    SessionClock.now = lambda _: datetime.now(UTC)  # type: ignore[method-assign]
+    _job(settings, *arguments)
+
+
+def drowsy_job(settings: Settings, *arguments: Any) -> None:
+    """Show by the machine's clock that one is alive."""
+    touch = JournalFile.touch
+    JournalFile.touch = lambda self, _: touch(self, time.time())  # type: ignore[method-assign]
     _job(settings, *arguments)
 
 

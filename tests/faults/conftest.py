@@ -19,7 +19,8 @@ Postgres behind latency, little bandwidth, resets, cuts within a batch, slow clo
 a journal's disk full, read-only, out of names, over its limit; a torn tail: `test_disks`
 a client who vanishes and is back at once, in time, too late: `test_absence`
 a provider that refuses, hangs, drops, babbles, stays dead: `test_providers_fail`
-clocks that jump, or are hours wrong: `test_clocks`, with audio `test_clocks_in_rooms`
+clocks that jump, or are hours wrong: `test_clocks`, with audio `test_clocks_in_rooms`; a compiler
+    makes them so (`wrong_clocks`)
 a session past its greatest length: `test_session_limit`
 any interleaving of all that, without processes: `test_any_journal`, `test_any_session`,
     `test_any_shipping`, `test_any_lease`

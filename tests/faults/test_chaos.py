@@ -18,10 +18,14 @@ import pytest
 from missing import give_up
 
 from agent.local import livekit_server, postgres_programs, toxiproxy
+from agent.local import wrong_clock as wrong_clocks
 from agent.local.chaos import campaigns, job, worker
 from agent.local.chaos.campaigns import FAILED, INTERRUPTED, PASSED, Wanted
 from agent.local.processes import pause
+from agent.local.wrong_clock import WrongClock
 
+CLOCKS = ["clock_jumped", "clock_lost"]
+WHICH = shutil.which
 COMMAND = [sys.executable, "-m", "agent.cli", "chaos"]
 
 
@@ -66,8 +70,12 @@ MANY = 60
 """Faults in which every one of the mistakes comes to light; seconds, as many."""
 
 
-def broken(body: Callable[..., None], kind: str) -> Any:
-    return pytest.param(body, {kind}, MANY, marks=(pytest.mark.full, pytest.mark.chaos))
+SEED = 4
+"""Of plans in which enough of every kind is among the first."""
+
+
+def broken(body: Callable[..., None], *kinds: str) -> Any:
+    return pytest.param(body, {*kinds}, MANY, marks=(pytest.mark.full, pytest.mark.chaos))
 
 
 @pytest.mark.parametrize(
@@ -94,11 +102,54 @@ def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
     faults: int,
 ) -> None:
     monkeypatch.setattr(worker if "worker" in body.__name__ else job, "run", body)
-    code, report = played(tmp_path, faults=faults)
+    found_out(tmp_path, kinds, faults)
+
+
+@pytest.mark.full
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("body", "kinds"),
+    [
+        (broken_products.clockwatching_job, {"misordered", "untrue end"}),
+        (broken_products.drowsy_job, {"untrue end"}),
+    ],
+)
+def test_a_product_that_goes_by_the_wall_clock_is_found_out(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong_clock: WrongClock,
+    body: Callable[..., None],
+    kinds: set[str],
+) -> None:
+    monkeypatch.setattr(job, "run", body)
+    found_out(tmp_path, kinds, MANY)
+
+
+@pytest.mark.full
+@pytest.mark.chaos
+def test_where_no_clock_can_be_wrong_that_is_said_first_and_the_rest_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(wrong_clocks, "_cached", lambda: tmp_path / "wrong_clock.so")
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "cc" else WHICH(name))
+    code, report = played(tmp_path, faults=MANY, seed=SEED)
+    assert (code, found(report)) == (PASSED, {})
+    assert not set(CLOCKS) & set(report["levels"]["process"]["by_kind"])
+    (clocks,) = (one for one in report["left_out"] if one["kinds"] == CLOCKS)
+    first, *more = capsys.readouterr().err.splitlines()
+    assert first == f"left out: clock_jumped, clock_lost: {clocks['why']}"
+    assert "apt-get install gcc" in clocks["why"]
+    assert more
+
+
+def found_out(folder: Path, kinds: set[str], faults: int) -> None:
+    """Play, and find what is broken, with the evidence kept."""
+    code, report = played(folder, faults=faults, seed=SEED)
     assert code == FAILED
     assert kinds <= set(found(report))
-    number = int(report["failures"][0]["replay"].removeprefix("coach chaos --seed 1 --campaign "))
-    evidence = tmp_path / "state" / "evidence-1" / f"process-{number}"
+    replay = report["failures"][0]["replay"]
+    number = int(replay.removeprefix(f"coach chaos --seed {SEED} --campaign "))
+    evidence = folder / "state" / f"evidence-{SEED}" / f"process-{number}"
     assert json.loads((evidence / "plan.json").read_text())["number"] == number
     assert list(evidence.glob("talk-*.jsonl"))
     assert evidence.stat().st_mode & 0o777 == 0o700
@@ -135,6 +186,8 @@ def test_a_hundred_faults_lose_no_word(tmp_path: Path) -> None:
     code, report = played(tmp_path, faults=100, seed=4)
     assert (code, found(report)) == (PASSED, {})
     assert report["levels"]["process"]["faults"] >= 100
+    missing = {kind for one in report["left_out"] for kind in one["kinds"]}
+    assert {*CLOCKS} - missing <= set(report["levels"]["process"]["by_kind"])
 
 
 @pytest.mark.full

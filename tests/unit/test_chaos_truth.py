@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import json
+import time
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+from agent.local.chaos import truth
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.plan import Talk
 from agent.local.chaos.scene import LiveJob
 from agent.local.chaos.speech import Line, Way
 from agent.local.chaos.truth import Held, Told
 from agent.local.chaos.verdict import Kind, Spoken, judge
+from agent.local.wrong_clock import WrongClock
 from persistence.events import EndReason
 
 SESSION = UUID(int=7)
@@ -24,8 +28,7 @@ LINES = (
 
 
 def entry(t: float, event: str, **what: Any) -> dict[str, Any]:
-    began = datetime.fromtimestamp(t, UTC).isoformat()
-    return {"t": t, "event": event, "began": began, **what}
+    return {"t": t, "event": event, **what}
 
 
 def said(t: float, piece: int) -> list[dict[str, Any]]:
@@ -48,11 +51,12 @@ def told(
     *entries: list[dict[str, Any]],
     died: float | None = None,
     full: tuple[tuple[float, float], ...] = (),
+    epoch: float = 0.0,
 ) -> Told:
     talk = Talk(0, 0.0, LINES, EndReason.CLIENT_LEFT)
     process: Any = SimpleNamespace()
-    job = LiveJob(talk, SESSION, process, Path(), Path(), 0, crashed_at=died)
-    return Told(job, [entry(9.0, "begins"), *chain(*entries)], full)
+    job = LiveJob(talk, SESSION, process, Path(), Path(), 0, 8.9, crashed_at=died)
+    return Told(job, [entry(9.0, "begins"), *chain(*entries)], full, epoch)
 
 
 def least(spoken: list[Spoken]) -> list[str]:
@@ -123,3 +127,52 @@ def test_a_session_has_to_have_ended_as_its_job_said_or_as_a_death_is_called() -
 def test_a_job_that_was_killed_as_it_began_need_not_have_left_a_session() -> None:
     assert told(died=9.05).ending(None) is None
     assert told(died=9.5).ending(None) is not None
+
+
+def test_a_session_is_held_against_the_clock_by_which_it_began() -> None:
+    own = [entry(11.0, "ends", reason="client_left", trouble=None)]
+    story = told(said(10.0, 0), own, epoch=3600.0)
+    ending = story.ending({"turns": 1})
+    assert ending is not None
+    assert ending.began == (3607.9, 3610.0)
+    assert ending.ended == (3610.0, 3612.0)
+    assert [piece.at for piece in story.spoken()] == [3610.0]
+
+
+def test_where_the_clock_jumped_as_a_session_began_any_of_the_two_times_is_true(
+    tmp_path: Path,
+) -> None:
+    clock = Clock(WrongClock.made(tmp_path, tmp_path / "clock"))
+    before = time.monotonic()
+    clock.jump(3600.0)
+    after = time.monotonic()
+    assert sorted(clock.showed(before, after)) == [0.0, 3600.0]
+    assert clock.showed(after, after) == [3600.0]
+    clock.jump(0.0)
+    assert clock.showed(time.monotonic(), time.monotonic()) == [0.0]
+    record = tmp_path / "talk"
+    record.write_text(json.dumps(entry(after, "begins")) + "\n")
+    process: Any = SimpleNamespace()
+    talk = Talk(0, 0.0, LINES, EndReason.CLIENT_LEFT)
+    job = LiveJob(talk, SESSION, process, record, tmp_path, 0, before)
+    right = time.time() - time.monotonic()
+    for off in (0.0, 3600.0):
+        story = truth.told(job, (), clock, {"started": after + right + off})
+        assert abs(story.epoch - right - off) < 1.0
+
+
+def test_no_clock_is_right_at_another_time_than_it_showed(tmp_path: Path) -> None:
+    """A start that no clock showed is not taken for that of one that jumped."""
+    clock = Clock(WrongClock.made(tmp_path, tmp_path / "clock"))
+    process: Any = SimpleNamespace()
+    talk = Talk(0, 0.0, LINES, EndReason.CLIENT_LEFT)
+    now = time.monotonic()
+    job = LiveJob(talk, SESSION, process, tmp_path / "none", tmp_path, 0, now)
+    story = truth.told(job, (), clock, {"started": time.time() + 3600.0})
+    assert abs(story.epoch - (time.time() - time.monotonic())) < 1.0
+
+
+def test_a_clock_that_cannot_be_wrong_does_not_jump() -> None:
+    clock = Clock()
+    assert not clock.jump(60.0)
+    assert clock.showed(0.0, time.monotonic()) == [0.0]

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from agent.local import toxiproxy
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.database import Database
 from agent.local.chaos.plan import Fault, Kind
 from agent.local.chaos.scene import LiveJob, Scene, signalled
@@ -27,6 +28,8 @@ from persistence.disk import try_lock
 TARGET_SECONDS = 3.0
 """How long a fault waits for a session that it can hit."""
 _TWICE_SECONDS = 0.1
+_RUNS_ON_SECONDS = 0.3
+"""From a clock's jump to a death: in which sessions go on."""
 
 Break = Callable[[Fault], Awaitable[bool]]
 
@@ -38,6 +41,8 @@ class Breaking:
     proxy: Proxy
     disk: Path | None
     """Where the journals are, if that is a small disk of its own."""
+    clock: Clock
+    """Of the worker's machine."""
     full: list[tuple[float, float]] = field(default_factory=list)
     """When it was full, by `time.monotonic()`."""
     _postgres: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -74,6 +79,8 @@ class Breaking:
             Kind.NET_SLOW_CLOSE: self._close_slowly,
             Kind.NET_AWAY: self._cut_off,
             Kind.DISK_FULL: self._fill_disk,
+            Kind.CLOCK_JUMPED: self._jump,
+            Kind.CLOCK_LOST: self._lose_the_time,
         }
 
     async def _kill_job(self, fault: Fault) -> bool:
@@ -185,6 +192,26 @@ class Breaking:
             await asyncio.sleep(fault.seconds)
             filler.unlink()
             self.full.append((since, time.monotonic()))
+        return True
+
+    async def _jump(self, fault: Fault) -> bool:
+        """Let the clock jump; every other time it is put right later, whatever happened since."""
+        hit = self.clock.jump(fault.jump)
+        if fault.target % 2:
+            await asyncio.sleep(fault.seconds)
+            self.clock.jump(0.0)
+        return hit
+
+    async def _lose_the_time(self, fault: Fault) -> bool:
+        """Kill the group, and let the clock jump: a moment before, or until the next start."""
+        if self.clock.wrong is None:
+            return False
+        async with self._worker_away(fault.seconds):
+            if fault.target % 2:
+                self.clock.jump(fault.jump)
+                await asyncio.sleep(_RUNS_ON_SECONDS)
+            self.scene.kill_group()
+            self.clock.jump(fault.jump)
         return True
 
 

@@ -12,30 +12,26 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import assert_never
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from agent.local import livekit_server, state, toxiproxy
+from agent.local import state
 from agent.local.chaos import report as reports
-from agent.local.chaos import stand_ins
-from agent.local.chaos.database import Database
+from agent.local.chaos import stages
 from agent.local.chaos.ledger import Ledger, fingerprint
+from agent.local.chaos.left_out import left_out
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Level, campaign
 from agent.local.chaos.report import Report
-from agent.local.chaos.stage import Stage
-from agent.local.processes import Children
+from agent.local.chaos.stages import Play, clear
 from agent.local.state import AlreadyRunningError
-from agent.local.toxiproxy import Proxy
 from agent.settings import Settings
 
 PASSED, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 128 + signal.SIGINT
@@ -47,8 +43,6 @@ _NOT_OURS = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?:(process|room)-)?([1-9]\d*)")
-
-Play = Callable[[Campaign, Path], Awaitable[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -111,16 +105,19 @@ def _show_plan(wanted: Wanted, single: tuple[Level, int] | None) -> int:
 
 def _run(wanted: Wanted, single: tuple[Level, int] | None, folder: Path) -> int:
     _forget_the_environment()
-    _clear(folder / "work")
-    ledger = Ledger.of(folder, wanted.seed, fingerprint())
+    clear(folder / "work")
+    shares = {level: share for level, share in wanted.shares.items() if share}
+    missing = left_out([single[0]] if single else shares)
+    for one in missing:
+        _note(str(one))
     if single:
         outcome = asyncio.run(_once(wanted.seed, *single, folder))
-        report = Report(wanted.seed, {single[0]: [outcome]})
+        report = Report(wanted.seed, {single[0]: [outcome]}, missing)
     else:
-        shares = {level: share for level, share in wanted.shares.items() if share}
+        ledger = Ledger.of(folder, wanted.seed, fingerprint(), missing)
         asyncio.run(_all(wanted.seed, shares, folder, ledger))
         found = {level: ledger.done(level, share) for level, share in shares.items()}
-        report = Report(wanted.seed, found)
+        report = Report(wanted.seed, found, missing)
     _say(report, wanted)
     return exit_code(report, None if single else wanted.shares)
 
@@ -144,7 +141,7 @@ def _say(report: Report, wanted: Wanted) -> None:
 
 
 async def _once(seed: int, level: Level, number: int, folder: Path) -> Outcome:
-    async with _stage(level, folder) as play:
+    async with stages.opened(level, folder, _note) as play:
         return await _played(play, campaign(seed, number, level), folder)
 
 
@@ -164,7 +161,7 @@ async def _level(  # noqa: PLR0913, PLR0917 - what it is for is all of that
     task = bar.add_task(reports.TITLES[level], total=share)
     while _broken(done := ledger.done(level, share)) < share:
         bar.update(task, completed=_broken(done))
-        async with _stage(level, folder) as play:
+        async with stages.opened(level, folder, _note) as play:
             while _broken(done := ledger.done(level, share)) < share:
                 outcome = await _played(play, campaign(seed, len(done) + 1, level), folder)
                 ledger.add(outcome)
@@ -204,70 +201,11 @@ async def _played(play: Play, planned: Campaign, folder: Path) -> Outcome:
 
 
 def _keep(work: Path, place: Path, outcome: Outcome, planned: Campaign) -> None:
-    _clear(place)
+    clear(place)
     place.parent.mkdir(mode=0o700, exist_ok=True)
     state.write_private(work / "outcome.json", json.dumps(outcome.to_json(), indent=1))
     state.write_private(work / "plan.json", json.dumps(asdict(planned), indent=1))
     work.rename(place)
-
-
-def _clear(place: Path) -> None:
-    """Remove what an earlier run left, a disk that was mounted there included."""
-    for mounted in place.glob("*/journal"):
-        if mounted.is_mount():
-            subprocess.run(["umount", "--lazy", str(mounted)], check=False)  # noqa: S603, S607
-    shutil.rmtree(place, ignore_errors=True)
-
-
-def _stage(level: Level, folder: Path) -> AbstractAsyncContextManager[Play]:
-    """Return what campaigns of `level` are played on, for as long as it is entered."""
-    match level:
-        case Level.PROCESS:
-            return _process_stage(folder)
-        case Level.ROOM:
-            return _room_stage(folder)
-        case _:
-            assert_never(level)
-
-
-@asynccontextmanager
-async def _process_stage(folder: Path) -> AsyncIterator[Play]:
-    with _wired(folder) as (children, database, proxy):
-        child, urls = stand_ins.start(children)
-        try:
-            yield Stage(database, proxy, urls["openai"]).play
-        finally:
-            children.stop(child, 1)
-
-
-@asynccontextmanager
-async def _room_stage(folder: Path) -> AsyncIterator[Play]:
-    from agent.local.chaos.deployment import Deployment  # noqa: PLC0415 it loads LiveKit
-    from agent.local.chaos.room_stage import RoomStage  # noqa: PLC0415
-
-    place = folder / "work" / "rooms"
-    place.mkdir(mode=0o700, parents=True)
-    with _wired(folder) as (children, database, proxy):
-        binary = livekit_server.find_or_build(children, report=_note)
-        deployment = Deployment(children, database, proxy, place, binary)
-        try:
-            yield RoomStage(deployment).play
-        finally:
-            deployment.close()
-            _clear(place)
-
-
-@contextmanager
-def _wired(folder: Path) -> Iterator[tuple[Children, Database, Proxy]]:
-    """Give a Postgres, and the fault proxy before it."""
-    children = Children(folder)
-    children.end_orphans()
-    proxies = toxiproxy.start(children, toxiproxy.PROGRAM.find_or_build(children, report=_note))
-    try:
-        with Database.created(folder) as database:
-            yield children, database, proxies.proxy("postgres", database.port)
-    finally:
-        toxiproxy.stop(children, proxies)
 
 
 def _note(line: str) -> None:

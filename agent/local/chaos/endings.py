@@ -21,6 +21,7 @@ class Ending:
     """Those that are true."""
     statuses: frozenset[str] = frozenset({"completed", "cancelled"})
     completeness: frozenset[str] = frozenset({"complete", "recovered", "partial"})
+    began: tuple[float, float] | None = None
     ended: tuple[float, float] | None = None
     """No earlier and no later, in seconds of the clock of `StoredEnd`; None where any is right."""
     reclaimable: bool = False
@@ -87,6 +88,8 @@ def _of_end(ending: Ending, end: StoredEnd) -> list[Finding]:
 def _untrue(ending: Ending, end: StoredEnd, ended_at: float) -> Iterable[str]:
     if end.reason not in ending.reasons or end.status not in ending.statuses:
         yield f"{end.status} ({end.reason})"
+    if ending.began and not ending.began[0] <= end.started_at <= ending.began[1]:
+        yield f"{end.started_at - ending.began[0]:+.1f} s from when it can have begun"
     if ending.ended and not ending.ended[0] <= ended_at <= ending.ended[1]:
         yield f"{ended_at - ending.ended[0]:+.1f} s from when it can have ended"
     lasted = ended_at - end.started_at

@@ -115,9 +115,7 @@ class Job:
         now = self._scribe.clock.now()
         text, typed = line.pieces[number], line.way is Way.TYPED
         said = Utterance("", text, now, now, typed=typed)
-        self._record.say(
-            "says", line=line.number, piece=number, text=text, began=now.isoformat(), typed=typed
-        )
+        self._record.say("says", line=line.number, piece=number, text=text, typed=typed)
         self._scribe.write(lambda at: self._scribe.recorder.segment(at, said, self._client))
         self._record.say("said", line=line.number, piece=number)
 
@@ -138,9 +136,9 @@ class Job:
         self._scribe.write(lambda now: self._scribe.recorder.generated(now, reply, text))
 
     def _heard_word(self, line: Line, number: int) -> None:
-        now = self._heard.setdefault(line.number, self._scribe.clock.now())
+        self._heard.setdefault(line.number, self._scribe.clock.now())
         heard = " ".join(line.pieces[: number + 1])
-        self._record.say("hears", line=line.number, piece=number, text=heard, began=now.isoformat())
+        self._record.say("hears", line=line.number, piece=number, text=heard)
         delta = f"{line.pieces[number]} "
         recorder = self._scribe.recorder
         self._scribe.write(lambda at: recorder.heard(at, f"reply-{line.number}", delta))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import agent
@@ -17,11 +17,12 @@ import migrations
 import persistence
 import prompts
 from agent.local import state
+from agent.local.chaos.left_out import LeftOut
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Level
 
 _CODE = (agent, migrations, persistence, prompts)
-_KINDS = (".py", ".md", ".sql")
+_KINDS = (".py", ".md", ".sql", ".c")
 
 
 def fingerprint() -> str:
@@ -45,9 +46,13 @@ class Ledger:
             self._outcomes[outcome.level, outcome.number] = outcome
 
     @classmethod
-    def of(cls, folder: Path, seed: int, code: str) -> Ledger:
-        """Return the ledger of `seed` in `folder`, for the code of that fingerprint."""
-        return cls(folder / f"ledger-{seed}-{code}.jsonl")
+    def of(cls, folder: Path, seed: int, code: str, missing: Sequence[LeftOut] = ()) -> Ledger:
+        """Return the ledger of `seed` in `folder`, for the code of that fingerprint.
+
+        Where faults were left out it is another one: they are played once they can be.
+        """
+        without = "".join(f"-without-{kind}" for one in missing for kind in one.kinds)
+        return cls(folder / f"ledger-{seed}-{code}{without}.jsonl")
 
     def add(self, outcome: Outcome) -> None:
         """Keep `outcome`, durably."""

@@ -20,26 +20,42 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from agent.local import wrong_clock
 from agent.local.leash import PR_SET_PDEATHSIG
 
 _PRELOADED = ["agent.local.chaos.worker", "agent.local.chaos.job"]
+_PRELOAD = "LD_PRELOAD"
+_opened_with: list[Path | None] = []
+"""With which clocks the process runs that all are forked from: this process has one of them."""
 
 
 class Nursery:
-    """Where processes are born; `close` ends what still runs."""
+    """Where processes are born; `close` ends what still runs.
 
-    def __init__(self, logs: Path) -> None:
+    Their clocks can be wrong if it is given `clocks`, the library that makes them so.
+    """
+
+    def __init__(self, logs: Path, clocks: Path | None = None) -> None:
         self._logs = logs
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(_PRELOADED)
         self._born: list[ForkServerProcess] = []
+        _open(clocks)
 
     def bear(
-        self, name: str, body: Callable[..., None], *arguments: Any, group: int = 0
+        self,
+        name: str,
+        body: Callable[..., None],
+        *arguments: Any,
+        group: int = 0,
+        clock: Path | None = None,
     ) -> ForkServerProcess:
-        """Run `body(*arguments)` in a process of the process group `group` (0: of its own)."""
-        log = self._logs / f"{name}.log"
-        process = self._context.Process(target=_live, args=(log, group, body, arguments), name=name)
+        """Run `body(*arguments)` in a process of the process group `group` (0: of its own).
+
+        `clock` is the file by which its clock is off; it is right if that is None.
+        """
+        given = (self._logs / f"{name}.log", group, clock, body, arguments)
+        process = self._context.Process(target=_live, args=given, name=name)
         with _apart_from_main():
             process.start()
         self._born.append(process)
@@ -55,8 +71,35 @@ class Nursery:
         self._born.clear()
 
 
-def _live(log: Path, group: int, body: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _open(clocks: Path | None) -> None:
+    """Start the process that others are forked from: with `clocks` preloaded, so all have it."""
+    served = forkserver._forkserver  # noqa: SLF001
+    if _opened_with != [clocks]:
+        # one that is there already, without them or with others
+        served._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+        _opened_with[:] = [clocks]
+    before = os.environ.get(_PRELOAD)
+    if clocks is not None:
+        os.environ[_PRELOAD] = str(clocks)
+    try:
+        with _apart_from_main():
+            served.ensure_running()
+    finally:
+        os.environ.pop(_PRELOAD, None)
+        if before is not None:
+            os.environ[_PRELOAD] = before
+
+
+def _live(
+    log: Path,
+    group: int,
+    clock: Path | None,
+    body: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
     _end_with_the_nursery()
+    if clock is not None:
+        wrong_clock.believe(clock)
     try:
         os.setpgid(0, group)
     except PermissionError:  # its group is gone: it was killed as a whole

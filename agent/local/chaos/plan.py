@@ -51,6 +51,10 @@ class Kind(StrEnum):
     NET_AWAY = "net_away"
     """Postgres out of reach for longer than the lease: reclaimed, then the true story."""
     DISK_FULL = "disk_full"
+    CLOCK_JUMPED = "clock_jumped"
+    """The wall clock of the machine that holds the sessions; some are put right again."""
+    CLOCK_LOST = "clock_lost"
+    """A whole group killed, and what comes back finds another time."""
     LIVEKIT_KILLED = "livekit_killed"
     CLIENT_VANISHED = "client_vanished"
     CLIENT_BACK = "client_back"
@@ -76,6 +80,8 @@ class Fault:
     """Which of the sessions, where a fault hits one; the next that is under way is hit."""
     seconds: float
     """How long it lasts; for what is killed, until it is started again."""
+    jump: float = 0.0
+    """By how many seconds a clock is wrong then, ahead or behind."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,8 @@ _PROCESS_WEIGHTS: Mapping[Kind, int] = {
     Kind.NET_SLOW_CLOSE: 3,
     Kind.NET_AWAY: 3,
     Kind.DISK_FULL: 4,
+    Kind.CLOCK_JUMPED: 12,
+    Kind.CLOCK_LOST: 8,
 }
 _ROOM_WEIGHTS: Mapping[Kind, int] = {
     Kind.JOB_KILLED: 5,
@@ -174,8 +182,12 @@ _SECONDS: Mapping[Kind, tuple[float, float]] = {
     Kind.WORKER_STALLED: (0.1, 2.5),
     Kind.NET_AWAY: (2.5, 3.5),
     Kind.NET_SLOW_CLOSE: (0.2, 1.0),
+    Kind.CLOCK_JUMPED: (0.1, 2.5),
 }
 _OTHER_SECONDS = (0.0, 1.2)
+CLOCKS = frozenset({Kind.CLOCK_JUMPED, Kind.CLOCK_LOST})
+_JUMPS = (60.0, 5 * 3600.0)
+"""Seconds; as many jumps by minutes as by hours."""
 
 _LATE_KINDS = {
     Kind.WORKER_KILLED,
@@ -213,9 +225,16 @@ def _faults(dice: random.Random, level: Level) -> list[Fault]:
             kind,
             dice.randrange(100),
             round(dice.uniform(*_SECONDS.get(kind, _OTHER_SECONDS)), 3),
+            _jump(dice) if kind in CLOCKS else 0.0,
         )
         for kind in kinds
     ]
+
+
+def _jump(dice: random.Random) -> float:
+    shortest, longest = _JUMPS
+    seconds: float = shortest * (longest / shortest) ** dice.random()
+    return round(dice.choice((-1, 1)) * seconds, 3)
 
 
 def _earliest(kind: Kind, level: Level) -> float:

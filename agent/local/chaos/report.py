@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agent.local.chaos.left_out import LeftOut
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Level
 from agent.local.chaos.verdict import Kind
@@ -30,6 +31,7 @@ SHOWN = 20
 class Report:
     seed: int
     outcomes: Mapping[Level, Sequence[Outcome]]
+    left_out: Sequence[LeftOut] = ()
 
     @property
     def good(self) -> bool:
@@ -39,6 +41,7 @@ class Report:
         return {
             "seed": self.seed,
             "good": self.good,
+            "left_out": [asdict(one) for one in self.left_out],
             "levels": {level.value: _level(found) for level, found in self.outcomes.items()},
             "failures": [
                 {"replay": self.replay(level, outcome), "findings": outcome.findings}
@@ -50,7 +53,7 @@ class Report:
     def show(self, console: Console) -> None:
         """Print the tables, and how to replay what failed."""
         console.print(self._faults(), "", self._figures(), "")
-        for line in self._failures():
+        for line in [*map(Text, map(str, self.left_out)), *self._failures()]:
             console.print(line, soft_wrap=True)
 
     def replay(self, level: Level, outcome: Outcome) -> str:

@@ -38,6 +38,8 @@ class LiveWorker:
     process: ForkServerProcess
     record: Path
     settings: Settings
+    clock: Path | None = None
+    """By which its wall clock is off, and that of its jobs."""
 
     @property
     def pid(self) -> int:
@@ -62,6 +64,8 @@ class LiveJob:
     record: Path
     folder: Path
     group: int
+    born: float = 0.0
+    """`time.monotonic()` before which it was not there."""
     crashed_at: float | None = None
     """`time.monotonic()` from which on nothing has to be kept: when it was killed, or stopped."""
     stalled_at: float | None = None
@@ -94,16 +98,28 @@ class Scene:
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @classmethod
-    def opened(cls, nursery: Nursery, folder: Path, settings: Settings, rivals: Settings) -> Scene:
-        """Start both workers, and return without waiting for them."""
-        rival = _bear(nursery, folder, "rival", rivals)
-        first = _bear(nursery, folder, "worker-0", settings)
+    def opened(
+        cls,
+        nursery: Nursery,
+        folder: Path,
+        settings: Settings,
+        rivals: Settings,
+        clock: Path | None,
+    ) -> Scene:
+        """Start both workers, and return without waiting for them.
+
+        `clock` is that of the worker's machine, which is the rival's if they share their journals.
+        """
+        shared = rivals.journal_dir == settings.journal_dir
+        rival = _bear(nursery, folder, "rival", rivals, clock if shared else None)
+        first = _bear(nursery, folder, "worker-0", settings, clock)
         return cls(nursery, folder, first, rival, workers=[first, rival])
 
     def start_worker(self) -> None:
         """Start the worker again, in place of the one that is gone."""
         name = f"worker-{next(self._numbers)}"
-        self.worker = _bear(self.nursery, self.folder, name, self.worker.settings)
+        live = self.worker
+        self.worker = _bear(self.nursery, self.folder, name, live.settings, live.clock)
         self.workers.append(self.worker)
 
     async def hold(self, talk: Talk) -> None:
@@ -113,6 +129,7 @@ class Scene:
             await asyncio.sleep(_LOOK_SECONDS)
             live, folder = self.worker, self.worker.ready_in()
         session, record = uuids.uuid7(), self.folder / f"talk-{talk.number}.jsonl"
+        born = time.monotonic()
         process = self.nursery.bear(
             f"talk-{talk.number}",
             job.run,
@@ -122,8 +139,9 @@ class Scene:
             talk,
             record,
             group=live.pid,
+            clock=live.clock,
         )
-        self.jobs.append(LiveJob(talk, session, process, record, folder, live.pid))
+        self.jobs.append(LiveJob(talk, session, process, record, folder, live.pid, born))
 
     async def running_job(self, target: int, until: float) -> LiveJob | None:
         """Return a job under way, the `target`-th of them; None if there is none any more.
@@ -177,6 +195,9 @@ def signalled(pid: int, number: signal.Signals, *, group: bool = False) -> None:
     return None
 
 
-def _bear(nursery: Nursery, folder: Path, name: str, settings: Settings) -> LiveWorker:
+def _bear(
+    nursery: Nursery, folder: Path, name: str, settings: Settings, clock: Path | None
+) -> LiveWorker:
     record = folder / f"{name}.jsonl"
-    return LiveWorker(nursery.bear(name, worker.run, settings, record), record, settings)
+    process = nursery.bear(name, worker.run, settings, record, clock=clock)
+    return LiveWorker(process, record, settings, clock)

@@ -18,6 +18,11 @@ BYTES = 4 * 1024 * 1024
 _KEEPER = 'mount -t tmpfs -o "size=$2,mode=700" none "$1" && echo mounted && read -r _'
 
 
+def possible() -> bool:
+    """Return whether a disk may be mounted here, as far as can be told before it is."""
+    return os.geteuid() == 0 and shutil.which("unshare") is not None
+
+
 @contextmanager
 def small_disk(place: Path) -> Iterator[Path | None]:
     """Mount a disk of BYTES over `place`, a folder, for the block, and give the path to it.
@@ -25,11 +30,11 @@ def small_disk(place: Path) -> Iterator[Path | None]:
     That is None where no disk may be mounted: by anyone but root, and outside Linux. What was left
     on it is copied beside `place` afterwards: it may be evidence.
     """
-    if os.geteuid() != 0 or (unshare := shutil.which("unshare")) is None:
+    if not possible():
         yield None
         return
     with subprocess.Popen(  # noqa: S603
-        [unshare, "--mount", "sh", "-c", _KEEPER, "sh", str(place), str(BYTES)],
+        ["unshare", "--mount", "sh", "-c", _KEEPER, "sh", str(place), str(BYTES)],  # noqa: S607
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from agent.local.chaos import afterwards, truth
 from agent.local.chaos.breaking import Breaking
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.database import Database
 from agent.local.chaos.endings import judge_ends
 from agent.local.chaos.nursery import Nursery
@@ -26,6 +27,7 @@ from agent.local.chaos.small_disk import small_disk
 from agent.local.chaos.truth import Held, Told
 from agent.local.chaos.verdict import Finding, Kind, Spoken, judge
 from agent.local.toxiproxy import Proxy
+from agent.local.wrong_clock import WrongClock
 from agent.settings import Settings
 from persistence import audit
 from persistence.database import connect
@@ -49,6 +51,8 @@ class Stage:
     proxy: Proxy
     openai_url: str
     """Of an LLM that summarises."""
+    clocks: Path | None = None
+    """What makes clocks wrong, if anything can."""
 
     async def play(self, campaign: Campaign, folder: Path) -> Outcome:
         """Play `campaign`, with all that it writes in `folder`, which is there and empty."""
@@ -58,20 +62,23 @@ class Stage:
         journals.mkdir(mode=0o700)
         fills = any(fault.kind is Breakage.DISK_FULL for fault in campaign.faults)
         with small_disk(journals) if fills else nullcontext() as disk:
-            nursery = Nursery(folder)
-            scene = self._scene(nursery, campaign, folder, disk or journals)
-            breaking = Breaking(scene, self.database, self.proxy, disk)
+            nursery, clock = Nursery(folder, self.clocks), self._clock(folder)
+            scene = self._scene(nursery, campaign, folder, disk or journals, clock)
+            breaking = Breaking(scene, self.database, self.proxy, disk, clock)
             try:
                 hit = await _act(campaign, scene, breaking)
+                clock.jump(0.0)
                 stuck = await self._settle(scene, disk or journals)
                 stuck += await afterwards.run_all(self.database, self.openai_url)
             finally:
                 nursery.close()
                 await asyncio.to_thread(self.proxy.heal)
-        stories = [truth.told(job, breaking.full) for job in scene.jobs]
-        spoken = [piece for story in stories for piece in story.spoken()]
         held = await asyncio.to_thread(Held.read, self.database)
         held.keep(folder)
+        stories = [
+            truth.told(job, breaking.full, clock, held.row(str(job.session))) for job in scene.jobs
+        ]
+        spoken = [piece for story in stories for piece in story.spoken()]
         return Outcome.of(
             campaign,
             hit,
@@ -82,7 +89,12 @@ class Stage:
             seconds=time.monotonic() - began,
         )
 
-    def _scene(self, nursery: Nursery, campaign: Campaign, folder: Path, journals: Path) -> Scene:
+    def _clock(self, folder: Path) -> Clock:
+        return Clock(WrongClock.made(self.clocks, folder / "clock") if self.clocks else None)
+
+    def _scene(
+        self, nursery: Nursery, campaign: Campaign, folder: Path, journals: Path, clock: Clock
+    ) -> Scene:
         def settings(port: int, place: Path) -> Settings:
             return Settings(
                 _env_file=None,
@@ -97,7 +109,8 @@ class Stage:
 
         elsewhere = journals if campaign.shared_folder else folder / "rivals-journal"
         rivals = settings(self.database.port, elsewhere)
-        return Scene.opened(nursery, folder, settings(self.proxy.port, journals), rivals)
+        ours = settings(self.proxy.port, journals)
+        return Scene.opened(nursery, folder, ours, rivals, clock.file)
 
     async def _settle(self, scene: Scene, journals: Path) -> list[Finding]:
         """Let everything come to its end, nothing being broken; return what did not."""

@@ -12,13 +12,13 @@ import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from agent.jobs.summary import MIN_TURNS
 from agent.local import state
 from agent.local.chaos import records
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.database import Database
 from agent.local.chaos.endings import Ending, StoredEnd
 from agent.local.chaos.records import Entry
@@ -82,6 +82,8 @@ class Told:
     entries: Sequence[Entry]
     full: Windows
     """When its disk was full."""
+    epoch: float = 0.0
+    """What the clock showed by which it began, at the zero of `time.monotonic()`."""
 
     @property
     def session(self) -> str:
@@ -97,7 +99,7 @@ class Told:
         for said in self._of("says"):
             at = done.get((said["line"], said["piece"]))
             kept = None if self._safe(at, SEGMENT_SECONDS) else ""
-            began = _seconds(said["began"])
+            began = said["t"] + self.epoch
             yield Spoken(self.session, Role.CLIENT, said["text"], began, speaker, kept)
 
     def _replies(self) -> Iterable[Spoken]:
@@ -111,7 +113,7 @@ class Told:
             heard.setdefault(entry["line"], []).append(entry)
         for line, words in heard.items():
             kept = [word["text"] for word in words if (line, word["piece"]) in safe]
-            began = _seconds(words[0]["began"])
+            began = words[0]["t"] + self.epoch
             text = " ".join(self.job.talk.lines[line].pieces)
             yield Spoken(self.session, Role.AI, text, began, kept=kept[-1] if kept else "")
 
@@ -155,6 +157,7 @@ class Told:
             self.session,
             reasons=frozenset(self._reasons(own)),
             completeness=frozenset(self._completeness(own)),
+            began=self._began_in(begun),
             ended=self._ended_in(own),
             jobs=int(stored is not None and stored["turns"] >= MIN_TURNS),
         )
@@ -175,20 +178,32 @@ class Told:
         if own is not None and (own["trouble"] or (closed is not None and closed["trouble"])):
             yield "partial"  # a disk that filled as the end was written may have been in time
 
+    def _began_in(self, begun: Entry | None) -> tuple[float, float] | None:
+        if begun is None:
+            return None
+        return self.job.born + self.epoch - END_SLACK, begun["t"] + self.epoch + END_SLACK
+
     def _ended_in(self, own: Entry | None) -> tuple[float, float]:
-        offset = time.time() - time.monotonic()
         last = own or self.entries[-1] if self.entries else None
         since = last["t"] if last else 0.0
         until = self.job.crashed_at or since
-        return since + offset - END_SLACK, max(since, until) + offset + END_SLACK
+        return since + self.epoch - END_SLACK, max(since, until) + self.epoch + END_SLACK
 
     def _of(self, event: str) -> Any:
         return (entry for entry in self.entries if entry["event"] == event)
 
 
-def told(job: LiveJob, full: Windows) -> Told:
-    """Return what `job` told."""
-    return Told(job, records.read(job.record), full)
+def told(job: LiveJob, full: Windows, clock: Clock, stored: dict[str, Any] | None) -> Told:
+    """Return what `job` told, whose session is `stored`, by the `clock` of its machine.
+
+    Where that jumped just as the job began, nobody can tell by which it did: any will do.
+    """
+    entries = records.read(job.record)
+    right = time.time() - time.monotonic()
+    begun = next((entry["t"] for entry in entries if entry["event"] == "begins"), job.born)
+    started = stored["started"] if stored else begun + right
+    off = min(clock.showed(job.born, begun), key=lambda off: abs(begun + right + off - started))
+    return Told(job, entries, full, right + off)
 
 
 @dataclass(frozen=True)
@@ -270,7 +285,3 @@ class Held:
             for words in sorted(told.excused)
             if words.split()[0] not in text
         ]
-
-
-def _seconds(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp()
