@@ -7,6 +7,7 @@ ships them while Postgres still runs.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,11 +24,12 @@ from persistence import migrate
 
 WORKER_STOP_SECONDS = 120.0
 """For sessions to end and to be shipped; within it `COACH_SHIP_SECONDS` may wait for Postgres."""
-
-
 API_STOP_SECONDS = 15.0
 PAGE_SECONDS = 600.0
 """For the page to be built; 10 to 30 as a rule, most of it the download."""
+STOPPED_WELL = (0, -signal.SIGTERM)
+"""How a worker ends that leaves nothing undone: one that was told before it could listen has begun
+nothing."""
 
 
 class PartLostError(Exception):
@@ -199,7 +201,8 @@ class Machine:
         self._end_page_build()
         for part in self._stopped_first:
             child = self._supervision.stop(part)
-            if part.name == "worker" and child is not None and child.process.returncode != 0:
+            code = child.process.returncode if child is not None else 0
+            if part.name == "worker" and child is not None and code not in STOPPED_WELL:
                 shipped = False
                 self.screen.note("worker", str(ChildDiedError(child)))
                 self.screen.note("worker", "what is not in Postgres yet is kept on disk")

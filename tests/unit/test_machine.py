@@ -1,4 +1,4 @@
-"""What `coach up` says of the page: everything else goes on without it."""
+"""What `coach up` says of its page, and of a worker that it stops."""
 
 from __future__ import annotations
 
@@ -75,3 +75,25 @@ def test_the_link_that_signs_in_has_its_key_in_the_fragment_alone() -> None:
     link = urlsplit(up._join_url("http://127.0.0.1:8000/", "demo", "vck_1+2"))
     assert parse_qs(link.query) == {"room": ["demo"], "role": ["client"]}
     assert parse_qs(link.fragment) == {"key": ["vck_1+2"]}
+
+
+@pytest.mark.parametrize(
+    ("worker", "whole"),
+    [
+        ("", True),  # told while it is still being loaded
+        ("signal.signal(15, lambda *_: exit(0))", True),
+        ("signal.signal(15, lambda *_: exit(3))", False),
+    ],
+)
+def test_only_a_worker_that_left_something_undone_is_told_of(
+    worker: str, whole: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = io.StringIO()
+    made = Machine(Settings(), tmp_path, Screen(Console(file=said, width=500)), Interrupts())
+    program = f"import signal; {worker or 'pass'}; print('ready', flush=True); signal.pause()"
+    monkeypatch.setattr(parts, "command", lambda *_: [sys.executable, "-c", program])
+    part = made._part("worker", "start", {}, lambda child: bool(child.output()), 10)
+    made._begin(part)
+    made._supervision.await_ready(part)
+    assert made.stop() is whole
+    assert ("is kept on disk" in said.getvalue()) is not whole
