@@ -74,6 +74,7 @@ export function sessionOf(sid: string, me: Me) {
       return sessions.find((session) => session.roomSid === sid) ?? null;
     },
     enabled: sid !== "",
+    gcTime: 0, // a room may have another session later
     refetchInterval: ({ state: { data, dataUpdateCount } }) =>
       !data && (dataUpdateCount < LOOKS ? LOOK_MS : LATE_LOOK_MS),
   });

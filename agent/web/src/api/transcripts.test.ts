@@ -58,3 +58,26 @@ test("a conversation's session is looked for until it is there, and is no earlie
   vi.unstubAllGlobals();
   vi.useRealTimers();
 });
+
+test("a later conversation in a room that stayed open is not taken for the one before", async () => {
+  vi.useFakeTimers();
+  const listed = [{ ...ENDED, id: "before", roomSid: "RM_1" }];
+  vi.stubGlobal("fetch", () => Promise.resolve(Response.json(listed)));
+  const queries = makeQueries();
+  const look = () => new QueryObserver(queries, sessionOf("RM_1", { ...NOBODY, csrfToken: "t" }));
+  const before = look();
+  const leave = before.subscribe(() => undefined);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(before.getCurrentResult().data?.id).toBe("before");
+  leave();
+  await vi.advanceTimersByTimeAsync(1_000);
+  listed.unshift({ ...ENDED, id: "later", roomSid: "RM_1" });
+  const later = look();
+  const stop = later.subscribe(() => undefined);
+  expect(later.getCurrentResult().data).toBeUndefined();
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(later.getCurrentResult().data?.id).toBe("later");
+  stop();
+  vi.unstubAllGlobals();
+  vi.useRealTimers();
+});
