@@ -53,6 +53,28 @@ test("what is read is read as who this page is for", async () => {
   expect(fetched).toHaveBeenCalledTimes(2);
 });
 
+/** An API that knows whoever is signed in by `known` alone, and says who that is; gives its calls. */
+function signedInAs(known: Me) {
+  const fetched = vi.fn((path: string, request: RequestInit) => {
+    if (path === "/api/me") return Promise.resolve(Response.json(known));
+    const isKnown = new Headers(request.headers).get("X-CSRF-Token") === known.csrfToken;
+    return Promise.resolve(Response.json([], { status: isKnown ? 200 : 401 }));
+  });
+  vi.stubGlobal("fetch", fetched);
+  return fetched;
+}
+
+test("who signed in with another key, in another window, goes on here", async () => {
+  signedInAs({ ...ME, csrfToken: "newer" });
+  expect(await sessions("", ME)).toEqual({ sessions: [], next: null });
+});
+
+test("where another person signed in, nothing of theirs is taken", async () => {
+  const fetched = signedInAs({ ...ME, identity: "client-b", csrfToken: "theirs" });
+  await expect(sessions("", ME)).rejects.toThrow();
+  expect(fetched.mock.calls.map(([path]) => path)).toEqual(["/api/admin/transcripts", "/api/me"]);
+});
+
 test("an error says what the API said", async () => {
   answering(409, { error: "conflict", details: "this session is rated already" });
   const refused = rate("0193", { rating: 4 }, ME);

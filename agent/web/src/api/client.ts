@@ -76,14 +76,36 @@ export function nextQuery(link: string | null): string | null {
   return next === undefined ? null : new URL(next, "http://any").search;
 }
 
+/** Whether both are one person, with another key perhaps. */
+export function isSame(one: Me, other: Me): boolean {
+  return one.identity !== null && one.identity === other.identity;
+}
+
 function get(path: string, me: Me, signal?: AbortSignal): Promise<Response> {
-  return call(path, { headers: { [CSRF_HEADER]: me.csrfToken }, signal });
+  return callAs(me, path, { signal });
 }
 
 function post(path: string, body: unknown, me?: Me): Promise<Response> {
-  const headers: Record<string, string> = { "Content-Type": "application/json" };
-  if (me) headers[CSRF_HEADER] = me.csrfToken;
-  return call(path, { method: "POST", headers, body: JSON.stringify(body ?? {}) });
+  const headers = { "Content-Type": "application/json" };
+  const request = { method: "POST", headers, body: JSON.stringify(body ?? {}) };
+  return me ? callAs(me, path, request) : call(path, request);
+}
+
+/** Call as whom this page is for, who may have signed in with another key meanwhile, in another
+ * window: then with the token that goes with that one. */
+async function callAs(me: Me, path: string, request: RequestInit): Promise<Response> {
+  const as = ({ csrfToken }: Me) => {
+    const headers = new Headers(request.headers);
+    headers.set(CSRF_HEADER, csrfToken);
+    return call(path, { ...request, headers });
+  };
+  try {
+    return await as(me);
+  } catch (error) {
+    const now = error instanceof ApiError && error.status === 401 ? await whoAmI() : null;
+    if (now === null || !isSame(me, now)) throw error;
+    return as(now);
+  }
 }
 
 async function call(path: string, request: RequestInit = {}): Promise<Response> {

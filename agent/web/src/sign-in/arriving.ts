@@ -1,6 +1,6 @@
 /** Who a page is opened for. */
 
-import { signIn, whoAmI } from "../api/client";
+import { isSame, signIn, whoAmI } from "../api/client";
 import type { Me } from "../api/shapes";
 
 export interface Arrival {
@@ -22,8 +22,4 @@ export async function arrive(linkKey: string | null): Promise<Arrival> {
   if (meant === null || meant.csrfToken === me.csrfToken) return { me, other: null };
   if (isSame(me, meant)) return { me: await signIn(linkKey), other: null };
   return { me, other: meant };
-}
-
-function isSame(one: Me, other: Me): boolean {
-  return one.identity !== null && one.identity === other.identity;
 }
