@@ -158,13 +158,13 @@ class Aside:
             await source.capture_frame(frame)
             pushed += frame.duration
             yield pushed - source.queued_duration
-        cut, rest = asyncio.create_task(self._cut.wait()), source.queued_duration
-        await asyncio.wait([cut], timeout=rest)
-        if cut.done():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(source.queued_duration):
+                await self._cut.wait()
+        if self._cut.is_set():
             yield pushed - source.queued_duration
             source.clear_queue()
         else:
-            cut.cancel()
             yield pushed
 
     async def _heard(self, reply: Reply, word: str, caption: rtc.TextStreamWriter) -> None:

@@ -171,6 +171,17 @@ async def test_who_wants_to_speak_waits_for_the_end_of_it() -> None:
     await saying
 
 
+async def test_a_phrase_that_takes_too_long_leaves_nothing_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(asides, "PHRASE_SECONDS", 0.05)
+    stage = Stage()
+    stage.source.queued_duration = 60
+    before = asyncio.all_tasks()
+    await stage.aside.say(Phrase.FILLER, within=1)
+    assert asyncio.all_tasks() - before <= {stage.aside._published}
+
+
 async def test_a_room_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = Stage()
 
