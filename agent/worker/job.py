@@ -48,6 +48,9 @@ log = structlog.get_logger("coach.job")
 FLUSH_SECONDS = 240.0
 """How long an ended job tries to get its last events onto a disk that refuses them."""
 
+START_SECONDS = 30.0
+"""How long a voice may take to start: its client hears nothing meanwhile. Then the job fails."""
+
 _SESSION = "coach_session"
 _WORK = "coach_work"
 
@@ -210,12 +213,13 @@ class CoachJob:
             aside=session.aside,
             in_flight=session.in_flight,
         )
-        await session.voice.start(
-            coach,
-            room=ctx.room,
-            room_options=voices.room_options(client.identity, heard, _typed),
-            record=False,
-        )
+        async with asyncio.timeout(START_SECONDS):  # the framework itself sets no limit here
+            await session.voice.start(
+                coach,
+                room=ctx.room,
+                room_options=voices.room_options(client.identity, heard, _typed),
+                record=False,
+            )
         if session.options.pipeline is Pipeline.REALTIME:
             session.in_flight.follow_provider(coach.realtime_llm_session)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import ssl
 from pathlib import Path
@@ -9,11 +10,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from livekit import rtc
 
+import prompts
 from agent.settings import Pipeline, Settings
 from agent.worker import fallbacks
 from agent.worker import job as jobs
-from agent.worker.job import CoachJob
+from agent.worker.job import CoachJob, CoachSession
 from agent.worker.options import SessionOptions
 from agent.worker.presence import CONSOLE, PEOPLE
 from agent.worker.recorder import Recorder
@@ -62,6 +65,28 @@ async def test_a_voice_is_made_without_reading_again_whom_to_trust(
 def test_what_is_loaded_before_all_jobs_exists(name: str) -> None:
     """Of a name that does not, nothing is said where they are loaded."""
     assert importlib.util.find_spec(name) is not None
+
+
+async def test_a_voice_that_never_starts_leaves_nobody_in_a_silent_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jobs, "START_SECONDS", 0.01)
+
+    class Voice(rtc.EventEmitter[str]):
+        async def start(self, *_: Any, **__: Any) -> None:
+            await asyncio.Event().wait()
+
+    parts: dict[str, Any] = dict.fromkeys(CoachSession.__dataclass_fields__)
+    options = SessionOptions(Pipeline.STT_LLM_TTS, "en", "coach")
+    given = {"options": options, "prompt": prompts.load("coach"), "voice": Voice()}
+    job = CoachJob(Settings(_env_file=None), Path())  # type: ignore[call-arg]
+    context: Any = SimpleNamespace(room=None)
+    session = CoachSession(**{**parts, **given})
+    starting = asyncio.create_task(job._start_voice(context, session, CONSOLE))
+    done, _ = await asyncio.wait({starting}, timeout=10)
+    starting.cancel()
+    assert done
+    assert isinstance(starting.exception(), TimeoutError)
 
 
 @pytest.mark.parametrize("telling", [True, False])
