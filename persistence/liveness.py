@@ -30,6 +30,7 @@ from psycopg import AsyncConnection
 
 from persistence.database import connect
 from persistence.deferring import defer
+from persistence.landings import CHANNEL
 from persistence.rows import Row
 from persistence.sessions import RECLAIMED_MINUTES
 
@@ -74,15 +75,18 @@ WITH lost AS (
     FROM sessions s JOIN worker_leases l ON l.worker_id = s.worker_id
     WHERE s.status = 'active' AND l.expires_at <= now()
     LIMIT %(most)s FOR UPDATE OF s, l SKIP LOCKED
+), reclaimed AS (
+    UPDATE sessions s SET
+        status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
+        ended_at = lost.last_sign,
+        duration_seconds = LEAST(EXTRACT(epoch FROM lost.last_sign - s.started_at), %(longest)s),
+        turn_count = (SELECT count(*) FROM turns t WHERE t.session_id = s.id),
+        completeness = 'partial', completeness_reason = %(reason)s
+    FROM lost WHERE s.id = lost.id RETURNING s.id
 )
-UPDATE sessions s SET
-    status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
-    ended_at = lost.last_sign,
-    duration_seconds = LEAST(EXTRACT(epoch FROM lost.last_sign - s.started_at), %(longest)s),
-    turn_count = (SELECT count(*) FROM turns t WHERE t.session_id = s.id),
-    completeness = 'partial', completeness_reason = %(reason)s
-FROM lost WHERE s.id = lost.id RETURNING s.id
+SELECT COALESCE(array_agg(id), '{}'), count(pg_notify(%(channel)s, id::text)::text) FROM reclaimed
 """
+"""Tells who follows itself: the trigger that does it otherwise would cost a tenth of the time."""
 
 
 class Usage(NamedTuple):
@@ -235,7 +239,12 @@ async def reclaim(
     in autocommit: many are ended in several transactions. A worker that renews its lease between
     two of them keeps the rest, and takes back what went before.
     """
-    row = {"longest": max_minutes * 60, "reason": WORKER_LOST, "most": SESSIONS_AT_ONCE}
+    row = {
+        "longest": max_minutes * 60,
+        "reason": WORKER_LOST,
+        "most": SESSIONS_AT_ONCE,
+        "channel": CHANNEL,
+    }
     reclaimed: list[UUID] = []
     await db.execute(_LEASE_OF_NONE)
     full = True
@@ -251,7 +260,7 @@ async def _reclaim_some(
 ) -> list[UUID]:
     async with db.transaction():
         # planned anew each time: most rows may have been reclaimed since the last one
-        found = await db.execute(_RECLAIM, row, prepare=False)
-        session_ids: list[UUID] = [session_id for (session_id,) in await found.fetchall()]
+        found = await db.execute(_RECLAIM, row, prepare=False, binary=True)
+        session_ids: list[UUID] = (await found.fetchall())[0][0]
         await defer(db, session_ids, partial(after_reclaim, delay=JOBS_DELAY))
     return session_ids

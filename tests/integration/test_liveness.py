@@ -29,7 +29,7 @@ from shipping import (
     value,
 )
 
-from persistence import database, deadletters, liveness
+from persistence import database, deadletters, landings, liveness, sessions
 from persistence.deadletters import Retried
 from persistence.events import Event
 from persistence.journal import JournalWriter
@@ -155,6 +155,20 @@ async def test_a_reclaimed_session_never_lasts_over_two_hours(
     run_out(database_url)
     await reclaim(database_url)
     assert stored(database_url)[0]["duration_seconds"] == 120 * 60
+    writer.close(10)
+
+
+async def test_who_follows_hears_of_a_reclaim_and_of_its_being_taken_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    session_id, writer = await live_session(database_url, tmp_path, uuid4())
+    async with await database.connect(database_url, "test") as ear:
+        await landings.listen(ear)
+        assert await reclaim(database_url) == [session_id]
+        assert await landings.heard(ear, within=10) == {session_id}
+        async with await database.connect(database_url, "test") as db:
+            await sessions.take_back(db, [session_id])
+        assert await landings.heard(ear, within=10) == {session_id}
     writer.close(10)
 
 
