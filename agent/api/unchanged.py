@@ -17,11 +17,11 @@ def answer(
     """Return `body`, or 304 without one if the caller has just that."""
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     said = {"ETag": tag, "Cache-Control": KEPT, **(headers or {})}
-    if tag in _tags(request.headers.get("if-none-match", "")):
+    if {tag, "*"} & _tags(request.headers.get("if-none-match", "")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=said)
     return Response(body, media_type=media_type, headers=said)
 
 
 def _tags(header: str) -> set[str]:
-    """Return the entity tags that a caller has; a weak one is as good for reading."""
+    """Return the entity tags that a caller has, "*" for any; a weak one is as good for reading."""
     return {tag.strip().removeprefix("W/") for tag in header.split(",")}

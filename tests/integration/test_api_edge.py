@@ -389,6 +389,7 @@ async def test_answers_are_no_page_to_a_browser(api: Api) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
 
 
 BOARD = "https://board.example"
