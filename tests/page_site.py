@@ -77,8 +77,10 @@ class Site:
         """Open the page as a user who has agreed to be heard; what it may not load fails."""
         return watched(self.browser.new_context(permissions=["microphone"], **more))
 
-    def signed_in(self, path: str = "", **more: Any) -> Page:
-        page = self.window(**more)
+    def signed_in(self, path: str = "", script: str = "") -> Page:
+        """Open the page as an administrator; `script` changes the browser before that."""
+        page = self.window()
+        page.add_init_script(script)
         page.goto(f"{self.url(path)}#key={self.ready['apiKey']}")
         return page
 

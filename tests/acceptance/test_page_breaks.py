@@ -81,9 +81,7 @@ def test_a_coach_who_does_not_come_is_said_to_be_late_and_what_was_typed_is_kept
 def test_who_may_not_be_heard_is_told_why_and_may_type(
     site: Site, nothing_wrong: Callable[[Page], Page]
 ) -> None:
-    page = nothing_wrong(site.window())
-    page.add_init_script(NO_MICROPHONE)
-    page.goto(f"{site.url()}#key={site.ready['apiKey']}")
+    page = nothing_wrong(site.signed_in(script=NO_MICROPHONE))
     page.get_by_role("button", name="Check the microphone").click()
     part = page.get_by_role("region", name="Microphone")
     expect(part).to_contain_text("Allow the microphone in its settings")
@@ -127,9 +125,7 @@ def test_a_view_whose_file_is_gone_offers_to_load_the_page_again(
 def test_a_browser_that_lets_nothing_be_heard_unasked_is_asked(
     site: Site, nothing_wrong: Callable[[Page], Page]
 ) -> None:
-    page = nothing_wrong(site.window())
-    page.add_init_script(NO_SOUND_BEFORE_A_CLICK)
-    page.goto(f"{site.url()}#key={site.ready['apiKey']}")
+    page = nothing_wrong(site.signed_in(script=NO_SOUND_BEFORE_A_CLICK))
     page.get_by_role("button", name="Start talking").click()
     sound = page.get_by_role("button", name="Let the coach be heard")
     expect(sound).to_be_visible(timeout=CALL_MS)
