@@ -175,17 +175,25 @@ class HeardText(io.TextOutput):
         super().__init__(label="Recorder", next_in_chain=None)
         self._scribe = scribe
         self._session: AgentSession[None] | None = None
+        self._speech_id: str | None = None
 
     def follow(self, voice: AgentSession[None]) -> None:
         """Take the current speech of `voice` for the one that is heard."""
         self._session = voice
 
     async def capture_text(self, text: str) -> None:
-        """Take a piece of text that has just been heard."""
-        speech = self._session.current_speech if self._session else None
-        if speech is not None:
-            recorder, speech_id = self._scribe.recorder, speech.id
+        """Take a piece of text that has just been heard.
+
+        It is of the speech that was on when the first piece came: the last ones come late, and may
+        come when the next speech is on.
+        """
+        if self._speech_id is None and self._session is not None:
+            speech = self._session.current_speech
+            self._speech_id = speech.id if speech is not None else None
+        if (speech_id := self._speech_id) is not None:
+            recorder = self._scribe.recorder
             self._scribe.write(lambda now: recorder.heard(now, speech_id, text))
 
     def flush(self) -> None:
-        """Nothing is kept back that the end of the text could let go of."""
+        """Take note that the text is complete, or was cut off: what comes next is another's."""
+        self._speech_id = None

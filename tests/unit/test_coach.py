@@ -13,12 +13,12 @@ from livekit.agents.stt import SpeechEventType as Type
 
 from agent.worker.aside import Aside
 from agent.worker.clock import SessionClock
-from agent.worker.coach import Coach
+from agent.worker.coach import Coach, HeardText
 from agent.worker.listening import SpeechInFlight
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder
 from agent.worker.scribe import Scribe
-from persistence.events import Event, Role, Segment
+from persistence.events import Event, Progress, Role, Segment
 
 CLIENT = Person(Role.CLIENT, "client-7", "7")
 
@@ -113,3 +113,21 @@ async def test_words_that_the_recogniser_took_back_were_never_said(ears: Ears) -
     fault = stt.STTError(timestamp=0.0, label="", error=APIError("gone"), recoverable=True)
     ears.voice.emit("error", ErrorEvent(error=fault, source=cast("Any", None)))
     assert (ears.segments, ears.missed) == ([], [])
+
+
+async def test_the_last_words_of_a_speech_are_not_put_into_the_one_that_is_on_when_they_come() -> (
+    None
+):
+    """They are told of once the captions are written to the room; a crash would tell them twice."""
+    kept: list[Event] = []
+    journal: Any = SimpleNamespace(append=lambda *new: kept.extend(new), trouble=None)
+    heard = HeardText(Scribe(Recorder(CLIENT, "en"), journal))
+    voice: Any = SimpleNamespace(current_speech=SimpleNamespace(id="first"))
+    heard.follow(voice)
+    await heard.capture_text("Sleep")
+    voice.current_speech = SimpleNamespace(id="second")
+    await heard.capture_text(" well.")
+    heard.flush()
+    await heard.capture_text("Good bye.")
+    told = [(e.reply_id, e.text) for e in kept if isinstance(e, Progress)]
+    assert told == [("first", "Sleep"), ("first", "Sleep well."), ("second", "Good bye.")]
