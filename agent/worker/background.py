@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 
@@ -13,12 +13,14 @@ RESTART_SECONDS = 1.0
 CANCEL_AGAIN_SECONDS = 1.0
 
 Result = TypeVar("Result")
+Tasks: TypeAlias = Mapping[str, Callable[[], Awaitable[None]]]
+"""What is to run, by name."""
 
 log = structlog.get_logger("coach.worker")
 
 
 @asynccontextmanager
-async def running(tasks: Mapping[str, Callable[[], Awaitable[None]]]) -> AsyncIterator[None]:
+async def running(tasks: Tasks) -> AsyncIterator[None]:
     """Run `tasks` by name inside the block; on leaving it they are cancelled and awaited."""
     async with asyncio.TaskGroup() as group:
         started = [group.create_task(_kept(name, run), name=name) for name, run in tasks.items()]

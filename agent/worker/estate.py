@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,6 +18,7 @@ import structlog
 from agent.jobs import after_session
 from agent.jobs import runner as jobs
 from agent.settings import Settings, secret
+from agent.worker.background import Tasks
 from agent.worker.usage import UsageMeter
 from persistence import deadletters, folders, liveness
 from persistence.database import connect, translated
@@ -80,17 +81,15 @@ class Estate:
         if ended := await _recovered(self.shipper):
             log.warning("sessions_recovered", count=ended)
 
-    def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+    def tasks(self) -> Tasks:
         """Return what has to run while the worker lives."""
-        work: dict[str, Callable[[], Awaitable[None]]] = {
+        work: Tasks = {
             "shipper": self.shipper.run,
             "lease": self.lease.run,
             "reclaim": self._reclaim_regularly,
             "orphans": self._adopt_regularly,
         }
-        if self.settings.run_jobs:
-            work["jobs"] = lambda: jobs.run(self.settings)
-        return work
+        return {**work, "jobs": lambda: jobs.run(self.settings)} if self.settings.run_jobs else work
 
     async def known_alive(self) -> None:
         """Wait a moment for the lease, so that nobody takes the first session for a lost one's."""

@@ -32,7 +32,7 @@ from agent.worker.coach import Coach, HeardText
 from agent.worker.departure import leave_for_good
 from agent.worker.ending import Ending
 from agent.worker.fallbacks import Takeovers, trusted
-from agent.worker.limit import Limit, warning_seconds
+from agent.worker.limit import Limit, lengths
 from agent.worker.listening import SpeechInFlight, listen
 from agent.worker.options import SessionOptions, session_options
 from agent.worker.people import Person
@@ -140,12 +140,7 @@ class CoachJob:
     def _open_session(self, ctx: JobContext, arrival: Arrival) -> CoachSession:
         session_id = uuids.uuid7()
         structlog.contextvars.bind_contextvars(session_id=str(session_id))
-        options = session_options(
-            self.settings,
-            room_metadata=ctx.job.room.metadata,
-            job_metadata=ctx.job.metadata,
-            prompts=prompts.names(),
-        )
+        options = self._options(ctx)
         # what a wrong setting may forbid comes before the journal: its file is a session's birth
         prompt = prompts.load(options.prompt)
         voice = voices.make_voice(self.settings, options)
@@ -158,9 +153,7 @@ class CoachJob:
         ending = Ending(ctx, voice, scribe, in_flight, aside.farewell)
         silence = Silence(voice, aside, scribe, ending.give_up)
         absence = Absence(ending, scribe, grace_seconds=self.settings.client_grace_seconds)
-        maximum = self.settings.max_session_minutes * 60
-        warning = warning_seconds(maximum, self.settings.session_warning_minutes * 60)
-        limit = Limit(voice, ending, absence, in_flight, scribe, options, maximum, warning)
+        limit = Limit(voice, ending, absence, in_flight, scribe, options, *lengths(self.settings))
         session = CoachSession(
             session_id,
             arrival.person,
@@ -177,6 +170,14 @@ class CoachJob:
         )
         ctx.proc.userdata[_SESSION] = session
         return session
+
+    def _options(self, ctx: JobContext) -> SessionOptions:
+        return session_options(
+            self.settings,
+            room_metadata=ctx.job.room.metadata,
+            job_metadata=ctx.job.metadata,
+            prompts=prompts.names(),
+        )
 
     def _journal_start(self, ctx: JobContext, session: CoachSession) -> None:
         job = ctx.job

@@ -21,7 +21,7 @@ from livekit.agents import AgentSession, UserStateChangedEvent
 from livekit.agents.voice import SpeechHandle
 
 import prompts
-from agent.settings import Pipeline
+from agent.settings import Pipeline, Settings
 from agent.worker.absence import Absence
 from agent.worker.ending import Ending
 from agent.worker.listening import SpeechInFlight
@@ -48,6 +48,12 @@ LARGEST_SHARE = 0.25
 
 _LANGUAGE = "en"
 """Of the words in `prompts/spoken`."""
+
+
+def lengths(settings: Settings) -> tuple[float, float]:
+    """Return how long a session may last, and how long before its end to warn (seconds)."""
+    maximum = settings.max_session_minutes * 60
+    return maximum, warning_seconds(maximum, settings.session_warning_minutes * 60)
 
 
 def warning_seconds(maximum: float, wanted: float) -> float:

@@ -12,13 +12,15 @@ import contextlib
 import math
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import structlog
 from livekit.agents import AgentServer
 
 from agent.settings import Settings, secret
-from agent.worker.background import running
+from agent.worker.background import Tasks, running
 from agent.worker.entry import JobEntry, apart_from_main
 from agent.worker.estate import Estate
 from agent.worker.livekit_client import livekit_api
@@ -58,28 +60,17 @@ async def run(settings: Settings, *, devmode: bool = False) -> int:
     async with Estate.claimed(settings) as estate:
         await stop.before(estate.recover())
         server = agent_server(settings, JobEntry(settings, estate.folder.path))
-        registered, clock = asyncio.Event(), LiveKitClock()
-        server.on("worker_registered", lambda *_: registered.set())
-        agents = LostAgents(
-            lambda: agents_of(server, registered), left_by_dead_jobs(estate.folder.path)
-        )
-        async with livekit_api(settings, clock) as livekit:
-            lone_clients = LoneClients(
-                livekit, settings.agent_name, settings.lone_client_seconds, agents, clock.now
-            )
-            metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
-            beside = {
-                "lone_clients": lambda: lone_clients.run(registered),
-                "metrics": metrics.run,
-            }
-            async with running({**estate.tasks(), **beside}):
-                await stop.before(estate.known_alive())
-                try:
-                    if not stop.asked.is_set():
-                        with apart_from_main():
-                            await _serve(settings, server, stop, devmode=devmode)
-                finally:
-                    unshipped = await estate.flush(hurried=stop.hurried)
+        async with (
+            _watchers(settings, estate, server) as watchers,
+            running({**estate.tasks(), **watchers}),
+        ):
+            await stop.before(estate.known_alive())
+            try:
+                if not stop.asked.is_set():
+                    with apart_from_main():
+                        await _serve(settings, server, stop, devmode=devmode)
+            finally:
+                unshipped = await estate.flush(hurried=stop.hurried)
     log.info("worker_stopped", unshipped=unshipped)
     return UNSHIPPED if unshipped else 0
 
@@ -117,6 +108,24 @@ def agents_of(server: AgentServer, registered: asyncio.Event) -> dict[str, str]:
     if not registered.is_set():
         return {}
     return {job.accept_arguments.identity: job.job.room.name for job in server.active_jobs}
+
+
+@asynccontextmanager
+async def _watchers(
+    settings: Settings, estate: Estate, server: AgentServer
+) -> AsyncIterator[Tasks]:
+    """Give what looks after rooms and tells the worker's figures; it can run inside the block."""
+    registered, clock = asyncio.Event(), LiveKitClock()
+    server.on("worker_registered", lambda *_: registered.set())
+    agents = LostAgents(
+        lambda: agents_of(server, registered), left_by_dead_jobs(estate.folder.path)
+    )
+    async with livekit_api(settings, clock) as livekit:
+        lone_clients = LoneClients(
+            livekit, settings.agent_name, settings.lone_client_seconds, agents, clock.now
+        )
+        metrics = Metrics(settings.worker_host, settings.metrics_port, estate, lone_clients)
+        yield {"lone_clients": lambda: lone_clients.run(registered), "metrics": metrics.run}
 
 
 async def _serve(settings: Settings, server: AgentServer, stop: Stop, *, devmode: bool) -> None:
