@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from agent.doctor import judgement, livekit, providers
 from agent.doctor.check import Area, Check, bad, ok
+from agent.doctor.spelling import unknown_settings
 from agent.local import running
 from agent.local.running import Running
 from agent.settings import Need, Settings, look, secret
@@ -64,7 +65,8 @@ async def examine(
     """Look at everything; `done` is told the name of each part that has been looked at."""
     parts = _parts(who, ask_providers=ask_providers)
     found = await asyncio.gather(*(_look(area, part, done) for area, part in parts.items()))
-    return [*_settings(who.problems), *(check for checks in found for check in checks)]
+    settings = [*_settings(who.problems), *unknown_settings()]
+    return settings + [check for checks in found for check in checks]
 
 
 def _parts(who: Patient, *, ask_providers: bool) -> Mapping[Area, Part]:

@@ -178,7 +178,7 @@ def _size(seen: Inspection, limit_bytes: int) -> Check:
 def _left(seen: Inspection) -> list[Check]:
     checks = []
     if seen.left_behind:
-        found = f"{seen.left_behind} folders with {seen.left_events} events"
+        found = f"{counted(seen.left_behind, 'folder')} with {counted(seen.left_events, 'event')}"
         advice = "their workers are gone: start a worker here, it ships them"
         checks.append(bad(Area.JOURNALS, "left behind", found, advice))
     if seen.damaged_bytes:

@@ -73,6 +73,20 @@ def test_a_sound_deployment_is_healthy(
     assert "can wait" in deployment_of("doctor")
 
 
+def test_a_setting_whose_name_is_misspelt_is_told_and_never_its_value(
+    deployment_of: Coach, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("COACH_PIPLINE=heron\nCOACH_NONSENSE=heron\n")
+    monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
+    monkeypatch.setenv("COACH_API_PROT", "heron")
+    monkeypatch.setenv("COACH_API_KEY", "heron")
+    found = report(deployment_of)
+    assert found["settings: COACH_PIPLINE"]["advice"] == "is COACH_PIPELINE meant?"
+    assert found["settings: COACH_API_PROT"]["advice"] == "is COACH_API_PORT meant?"
+    assert found["settings: COACH_NONSENSE"]["level"] == "note"
+    assert "settings: COACH_API_KEY" not in found
+
+
 def test_what_is_wrong_with_the_records_is_listed(deployment_of: Coach, database_url: str) -> None:
     lost = uuid4()
     lease(database_url, lost, expires="-1 minute")
@@ -121,7 +135,7 @@ def test_what_a_dead_worker_left_is_counted_and_what_a_live_one_has_is_not(
     assert lock is not None
     found = report(deployment_of)
     lock.close()
-    assert found["journals: left behind"]["found"] == "1 folders with 5 events"
+    assert found["journals: left behind"]["found"] == "1 folder with 5 events"
     assert found["journals: damage"]["found"] == "4 bytes are no event"
     assert found["journals: directory"]["found"] == "writable, 1 worker folder"
     assert "journals: modes" not in found
