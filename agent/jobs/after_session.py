@@ -42,9 +42,10 @@ async def defer(
 async def _put_off(
     app: App, conn: psycopg.AsyncConnection, session_ids: Sequence[UUID], delay: timedelta
 ) -> None:
-    later = app.tasks[FOLLOW_UP].configure(
-        schedule_in={"seconds": int(delay.total_seconds())}, connection=conn
-    )
+    # when that is, is by Postgres's clock, as everything is by which workers are lost
+    due = await (await conn.execute("SELECT now() + %s::interval", [delay])).fetchone()
+    assert due is not None  # noqa: S101 it is one row
+    later = app.tasks[FOLLOW_UP].configure(schedule_at=due[0], connection=conn)
     # one string, since a list of that many takes longer to quote than all else here together
     ids = [str(session_id) for session_id in session_ids]
     portions: list[JSONDict] = [

@@ -23,7 +23,8 @@ def hold_steady() -> None:
 
 @dataclass(frozen=True)
 class SessionClock:
-    anchor: datetime = field(default_factory=lambda: datetime.now(UTC))
+    # not `datetime.now`, which `hold_steady` does not reach: the journal goes by `time.time`
+    anchor: datetime = field(default_factory=lambda: datetime.fromtimestamp(time.time(), UTC))
     zero: float = field(default_factory=time.monotonic)
 
     def now(self) -> datetime:

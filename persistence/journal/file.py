@@ -88,8 +88,12 @@ class JournalFile:
             raise
         return cls(lock, folder)
 
-    def append(self, lines: bytes) -> Appended:
-        """Write `lines` and sync them; what fails is cut back to the last whole durable line."""
+    def append(self, lines: bytes, at: float) -> Appended:
+        """Write `lines` and sync them; what fails is cut back to the last whole durable line.
+
+        `at` is as in `touch`: a write's own mtime is of the wall clock, which may have jumped, and
+        what is synced, and found by whoever comes after a crash, is what it was before the sync.
+        """
         try:
             self._repair()
         except OSError as error:
@@ -98,7 +102,8 @@ class JournalFile:
         try:
             write_all(self._lock.fd, lines, self.size)
         except OSError as error:
-            return Appended(self._keep_whole(lines), error)
+            return Appended(self._keep_whole(lines, at), error)
+        self.touch(at)
         try:
             os.fdatasync(self._lock.fd)
         except OSError as error:
@@ -118,12 +123,13 @@ class JournalFile:
             os.ftruncate(self._lock.fd, self.size)
             self._dirty = False
 
-    def _keep_whole(self, lines: bytes) -> int:
+    def _keep_whole(self, lines: bytes, at: float) -> int:
         """Keep the whole lines of a write that fell short, cut the rest; return the bytes kept."""
         fd = self._lock.fd
         try:
             kept = lines.rfind(b"\n", 0, os.fstat(fd).st_size - self.size) + 1
             os.ftruncate(fd, self.size + kept)
+            self.touch(at)
             os.fdatasync(fd)
         except OSError:
             return 0

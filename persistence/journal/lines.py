@@ -138,7 +138,10 @@ def ended(path: Path) -> bool:
 def sign_of_life(event: Event | None, mtime: float) -> datetime:
     """Return the later of `event` and `mtime` (seconds since the epoch), in UTC.
 
-    Nobody has lived in the future: an `mtime` from there is of a clock that was wrong.
+    Nobody has lived in the future: an `mtime` from there is of a clock that was wrong, unless the
+    session's own times are: then the clock was set back since.
     """
-    touched = datetime.fromtimestamp(min(mtime, time.time()), UTC)
+    now = time.time()
+    at = event.at.timestamp() if event else 0.0
+    touched = datetime.fromtimestamp(mtime if at > now else min(mtime, now), UTC)
     return touched if event is None else max(touched, event.at.astimezone(UTC))

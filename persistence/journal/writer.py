@@ -225,10 +225,11 @@ class JournalWriter:
         if not last_words and not self._allowance.covers(len(batch)):
             self._degrade(Trouble.SIZE_LIMIT)
             return
-        done = file.append(batch)
+        now = time.monotonic()
+        done = file.append(batch, self._epoch + now)
         self._allowance.spend(done.size)
         if done.size:
-            self._touch()
+            self._touch_at = now + self._touch_seconds
             self._settle(done.size)
             self._wake()
         if done.error is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -73,7 +74,7 @@ class Journal(RuleBasedStateMachine):
         if not self.waiting:
             return
         with self.disk.under(plan):
-            done = self.file.append(self.waiting)
+            done = self.file.append(self.waiting, time.time())
         assert self.waiting[: done.size].endswith(b"\n") or not done.size
         assert (done.size == len(self.waiting)) == (done.error is None)
         self.durable += self.waiting[: done.size].count(b"\n")

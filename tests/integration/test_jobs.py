@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
+import procrastinate.utils
 import psycopg
 import pytest
 import structlog
@@ -269,6 +270,16 @@ async def test_a_true_end_is_summarised_at_once_though_a_reclaim_put_it_off(jobs
     await jobs.defer(session)
     await jobs.run_due()
     assert await jobs.summary(session) == SUMMARY
+    put_off = "scheduled_at BETWEEN now() + interval '14 min' AND now() + interval '16 min'"
+    assert await jobs.value(f"SELECT {put_off} FROM procrastinate_jobs") is True
+
+
+async def test_a_reclaim_by_a_worker_whose_clock_is_wrong_puts_off_for_no_longer(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=5)
+    monkeypatch.setattr(procrastinate.utils, "utcnow", lambda: ahead)
+    await jobs.defer(await jobs.session(SAID), delay=timedelta(minutes=15))
     put_off = "scheduled_at BETWEEN now() + interval '14 min' AND now() + interval '16 min'"
     assert await jobs.value(f"SELECT {put_off} FROM procrastinate_jobs") is True
 

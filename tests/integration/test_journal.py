@@ -303,6 +303,33 @@ async def test_a_jump_of_the_wall_clock_is_no_sign_of_life(
     assert journal.close(10)
 
 
+async def test_not_even_while_the_disk_is_writing_is_it_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is killed then leaves the file as it stands; so does a machine that loses its power."""
+    real, sync = time.time, os.fdatasync
+    standing: list[float] = []
+
+    def watched(fd: int) -> None:
+        standing.append(os.fstat(fd).st_mtime)
+        sync(fd)
+
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    monkeypatch.setattr(os, "fdatasync", watched)
+    journal = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
+    journal.append(turn(1))
+    assert journal.close(10)
+    assert standing
+    assert max(standing) < real() - 7000
+
+
+def test_a_clock_that_was_set_back_since_takes_no_life_from_a_session() -> None:
+    """One that began while it was ahead, and was silent at its end."""
+    ahead = turn(1).model_copy(update={"at": datetime.now(UTC) + timedelta(hours=2)})
+    silent_until = ahead.at + timedelta(minutes=5)
+    assert sign_of_life(ahead, silent_until.timestamp()) == silent_until
+
+
 def test_the_last_event_is_found_behind_a_long_corrupt_tail(tmp_path: Path) -> None:
     path = written(tmp_path / f"{uuid4()}.journal", [turn(1), an_end()], b"\0" * 300_000)
     assert ended(path)

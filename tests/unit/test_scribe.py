@@ -8,6 +8,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from agent.worker.clock import SessionClock
 from agent.worker.people import Person
 from agent.worker.recorder import Recorder, Utterance
@@ -84,6 +86,14 @@ def test_a_moment_that_another_clock_puts_into_the_future_is_now() -> None:
     clock = SessionClock()
     assert clock.at(time.time() + 3600) <= clock.now()
     assert clock.at(time.time() - 60) < clock.now() - timedelta(seconds=30)
+
+
+def test_a_session_begins_by_the_clock_that_its_job_holds_steady(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its journal goes by that one, too: a jump between the two would stretch its life."""
+    monkeypatch.setattr(time, "time", lambda: 3600.0)
+    assert SessionClock().now().timestamp() - 3600 < 60
 
 
 def test_what_belongs_together_is_given_to_the_journal_together() -> None:
