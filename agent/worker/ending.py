@@ -58,6 +58,7 @@ class Ending:
         self._in_flight = in_flight
         self._reason: EndReason | None = None
         self._gave_up = False
+        self._started = self._left = False
         self._closing: asyncio.Task[None] | None = None
 
     @property
@@ -77,7 +78,7 @@ class Ending:
         self._reason = reason
         if not self._in_flight.pending:
             self._voice.options.session_close_transcript_timeout = SETTLED_SECONDS
-        self._close_by(self._close_voice())
+        self._close_by(self._close_and_leave(reason))
 
     def give_up(self) -> None:
         """End a session that cannot go on; the client is told so first."""
@@ -92,6 +93,11 @@ class Ending:
     def _close_by(self, closing: Coroutine[Any, Any, None]) -> None:
         self._closing = asyncio.create_task(closing, name="close_voice")
         self._closing.add_done_callback(self._close_failed)
+
+    async def _close_and_leave(self, reason: EndReason) -> None:
+        await self._close_voice()
+        if self._started:  # else it closes when it has
+            self._leave(reason)
 
     async def _close_with_farewell(self) -> None:
         with contextlib.suppress(Exception):  # a voice that is broken is silent by itself
@@ -112,8 +118,9 @@ class Ending:
 
     async def voice_started(self) -> None:
         """Take note that the voice has started: a session that ended before it did closes it."""
+        self._started = True
         if self._reason is not None:
-            await self._voice.aclose()
+            await self._close_and_leave(self._reason)
 
     def journal_end(self) -> None:
         """Journal the end for the reason known by now; what nothing closed was an error."""
@@ -137,8 +144,11 @@ class Ending:
         self._leave(self._reason)
 
     def _leave(self, reason: EndReason) -> None:
+        """End the job, once: a voice may close without a word, and may say it too."""
         self.journal_end()
-        self._ctx.shutdown(reason)
+        if not self._left:
+            self._left = True
+            self._ctx.shutdown(reason)
 
     def _close_failed(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -133,6 +133,30 @@ async def test_a_voice_that_never_closes_does_not_keep_its_session_open(
     assert session.end.receipt.reason == "voice_not_closed"
 
 
+async def test_a_voice_that_closes_without_a_word_does_not_keep_its_session_open(
+    session: Session,
+) -> None:
+    """One that has broken down before says nothing more when it is closed."""
+    await session.ending.voice_started()
+    session.voice.wordless = True
+    session.ending.end(EndReason.CLIENT_LEFT)
+    await session.stopped()
+    assert session.end.reason is EndReason.CLIENT_LEFT
+
+
+async def test_a_session_that_ends_before_its_voice_has_started_ends_then(
+    session: Session,
+) -> None:
+    session.voice.wordless = True  # as one is that has not started
+    session.ending.end(EndReason.CLIENT_LEFT)
+    await asyncio.sleep(0.01)
+    assert session.stops == []
+    session.voice.wordless = False
+    await session.ending.voice_started()
+    assert session.stops == [EndReason.CLIENT_LEFT]
+    assert session.end.reason is EndReason.CLIENT_LEFT
+
+
 @pytest.mark.parametrize(
     ("reason", "expected"),
     [
