@@ -279,7 +279,7 @@ class Recorder:
 
 
 def _due_progress(now: datetime, reply: Reply) -> list[Event]:
-    return [_progress(now, reply)] if reply.progress() else []
+    return [_progress(now, reply)] if reply.journal() else []
 
 
 def _progress(now: datetime, reply: Reply) -> Progress:

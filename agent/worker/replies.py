@@ -53,11 +53,11 @@ class Reply:
         self.heard_since = self.heard_since or now
         self.heard += delta
 
-    def progress(self) -> bool:
-        """Return whether more was heard than is in the journal; from now on it is there.
+    def journal(self) -> bool:
+        """Take note that what was heard is for the journal; return whether it was not there yet.
 
-        Each word counts: nobody knows how long the pause is that comes after it, and a crash in the
-        middle of that must not lose what was heard before it.
+        Each word counts: nobody knows how long the pause after it is, and a crash in that pause
+        must not lose it.
         """
         before, self.journaled = self.journaled, self.heard.strip()
         return before != self.journaled
