@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import math
 import os
 import socket
 import tempfile
+import time
 from pathlib import Path
 from uuid import NAMESPACE_OID, UUID, uuid5
 
@@ -23,6 +25,9 @@ from persistence.disk import FILE_MODE
 _SUN_PATH_BYTES = 100
 """sockaddr_un takes 108 bytes on Linux and 104 on macOS, with the closing NUL."""
 _DATAGRAM_BYTES = 64
+_AGAIN_SECONDS, _NO_MORE_SECONDS = 0.005, 0.5
+"""After a wake-up that found the shipper's queue full; doubled each time, up to where the shipper
+looks by itself: a thousand sessions that all keep knocking would take it the time to answer."""
 
 log = structlog.get_logger("coach.journal")
 
@@ -59,6 +64,37 @@ class Waker:
 
     def close(self) -> None:
         self._socket.close()
+
+
+class Knocks:
+    """When a job wakes its shipper: at each commit, and again where that found the queue full.
+
+    Not thread-safe, and without a socket until the first one.
+    """
+
+    def __init__(self, folder: Path, session_id: UUID) -> None:
+        self._folder = folder
+        self._session_id = session_id
+        self._waker: Waker | None = None
+        self._pause = _AGAIN_SECONDS
+        self.again_at = math.inf
+        """By the monotonic clock."""
+
+    def knock(self, durable: int) -> None:
+        """Say that `durable` bytes are, or when it is to be said again."""
+        heard = True
+        with contextlib.suppress(OSError):  # no socket to be had: the shipper polls besides
+            self._waker = self._waker or Waker(self._folder, self._session_id)
+            heard = self._waker.wake(durable)
+        if heard or self._pause >= _NO_MORE_SECONDS:
+            self.again_at, self._pause = math.inf, _AGAIN_SECONDS
+        else:
+            self.again_at = time.monotonic() + self._pause
+            self._pause *= 2
+
+    def close(self) -> None:
+        if self._waker is not None:
+            self._waker.close()
 
 
 class Wakeups:

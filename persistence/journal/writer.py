@@ -24,14 +24,11 @@ from persistence.events import Ended, Event, Progress
 from persistence.journal.backlog import MEMORY_BYTES, Backlog
 from persistence.journal.file import Allowance, JournalFile, Trouble, trouble_of
 from persistence.journal.lines import encode
-from persistence.journal.wakeups import Waker
+from persistence.journal.wakeups import Knocks
 
 TOUCH_SECONDS = 10.0
 _FIRST_RETRY_SECONDS = 0.05
 _LONGEST_RETRY_SECONDS = 1.0
-_WAKE_AGAIN_SECONDS, _WAKE_NO_MORE_SECONDS = 0.005, 0.5
-"""After a wake-up that found the shipper's queue full; doubled each time, up to where the shipper
-looks by itself: a thousand sessions that all keep knocking would take it the time to answer."""
 
 log = structlog.get_logger("coach.journal")
 
@@ -86,11 +83,10 @@ class JournalWriter:
         self._state = JournalState()
         # the thread's own
         self._file: JournalFile | None = None
-        self._waker: Waker | None = None
+        self._knocks = Knocks(folder, session_id)
         self._allowance = Allowance(folder, max_bytes)
         self._pause = _FIRST_RETRY_SECONDS
-        self._wake_pause = _WAKE_AGAIN_SECONDS
-        self._touch_at = self._wake_at = math.inf
+        self._touch_at = math.inf
         # a write's own mtime is of the wall clock, which may jump: signs of life must not
         self._epoch = time.time() - time.monotonic()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -202,14 +198,16 @@ class JournalWriter:
                     return None
                 now = time.monotonic()
                 wanted = bool(self._backlog) or self._file is None
-                due = min(self._touch_at, self._wake_at, self._retry_at if wanted else math.inf)
+                due = min(
+                    self._touch_at, self._knocks.again_at, self._retry_at if wanted else math.inf
+                )
                 if due <= now:
                     return self._backlog.head() if self._retry_at <= now else b""
                 self._changed.wait(None if due == math.inf else due - now)
 
     def _work(self, batch: bytes) -> None:
         now = time.monotonic()
-        if self._wake_at <= now:
+        if self._knocks.again_at <= now:
             self._wake()
         if self._touch_at <= now:
             self._touch()
@@ -272,15 +270,7 @@ class JournalWriter:
         log.warning("journal_caught_up", session_id=str(self._session_id), progress_dropped=dropped)
 
     def _wake(self) -> None:
-        heard = True
-        with contextlib.suppress(OSError):  # no socket to be had: the shipper polls besides
-            self._waker = self._waker or Waker(self._folder, self._session_id)
-            heard = self._waker.wake(self._file.size if self._file else 0)
-        if heard or self._wake_pause >= _WAKE_NO_MORE_SECONDS:
-            self._wake_at, self._wake_pause = math.inf, _WAKE_AGAIN_SECONDS
-        else:
-            self._wake_at = time.monotonic() + self._wake_pause
-            self._wake_pause *= 2
+        self._knocks.knock(self._file.size if self._file else 0)
 
     def _touch(self) -> None:
         now = time.monotonic()
@@ -297,5 +287,4 @@ class JournalWriter:
             waiter.answer(durable=done)
         if self._file is not None:
             self._file.close()
-        if self._waker is not None:
-            self._waker.close()
+        self._knocks.close()

@@ -14,7 +14,8 @@ import pytest
 from journaling import ROOMY, turn
 from shipping import until
 
-from persistence.journal import JournalWriter, Wakeups, wake_address, writer
+from persistence.journal import JournalWriter, Wakeups, wake_address
+from persistence.journal import wakeups as wakeups_module
 from persistence.journal.wakeups import Waker
 
 
@@ -119,10 +120,10 @@ async def test_a_queue_that_stays_full_is_not_knocked_at_for_ever(
         return False
 
     monkeypatch.setattr(Waker, "wake", full)
-    monkeypatch.setattr(writer, "_WAKE_NO_MORE_SECONDS", 4 * writer._WAKE_AGAIN_SECONDS)
+    monkeypatch.setattr(wakeups_module, "_NO_MORE_SECONDS", 4 * wakeups_module._AGAIN_SECONDS)
     journal = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
     journal.append(turn(1))
     assert await journal.durable(20)
-    await until(lambda: knocks and journal._wake_at == math.inf)
+    await until(lambda: knocks and journal._knocks.again_at == math.inf)
     assert len(knocks) == 3
     assert journal.close(20)
