@@ -22,6 +22,8 @@ from small_disks import mount, small_disk
 from agent.local import postgres
 from agent.settings import Settings
 
+pytest_plugins = ["forgotten"]
+
 __all__ = ["deployment", "livekit", "mount", "served", "small_disk", "toxiproxy_server"]
 
 THE_DEVELOPERS_OWN = re.compile(

@@ -38,6 +38,8 @@ class Wire:
         self._open |= {client, server}
         try:
             await asyncio.gather(self._pass_on(client, ask), self._pass_on(server, answer))
+        except asyncio.CancelledError:
+            pass  # at the loop's end; the server asks what this raised, and takes no cancellation
         finally:
             ask.close()
             answer.close()
