@@ -94,6 +94,8 @@ class Batches:
             taken = self._streams.take(
                 rows - self._rows, size - self._bytes, _SLICE_LINES, time.monotonic()
             )
+            for part in taken:
+                part.passage.prepare()
             self._next += taken
             self._rows += sum(part.rows for part in taken)
             self._bytes += sum(part.size for part in taken)

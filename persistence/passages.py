@@ -6,6 +6,7 @@ second finds the row that Postgres refuses as data, and puts that one aside as a
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -51,8 +52,8 @@ class Passage:
         return [record for record in self.records if rows.makes_rows(record)]
 
     @cached_property
-    def turns(self) -> tuple[list[Record], list[Turn]]:
-        """Its turns: the lines that one statement takes, then what has to go by itself.
+    def turns(self) -> tuple[list[bytes], list[Turn]]:
+        """Its turns: as `turns.insert_lines` takes them, then what has to go by itself.
 
         That is what a glance did not understand, and an `item_id` that comes again: a statement
         takes none twice, and the first one stands.
@@ -68,12 +69,20 @@ class Passage:
             else:
                 others.append(cast("Turn", record.event))
             seen.add(turn.item_id)
-        return lines, others
+        return rows.turn_lines(self.session_id, lines), others
 
     @cached_property
     def people(self) -> set[rows.Somebody]:
         """Of whom its events speak."""
         return {rows.somebody_in(self.started), *map(rows.speaker_of, self.stored)}
+
+    def prepare(self) -> None:
+        """Work out what is written of it, while Postgres is busy with what goes before.
+
+        What cannot be understood is found once more where it can be put aside.
+        """
+        with contextlib.suppress(ValidationError):
+            _ = self.turns, self.people
 
     @property
     def makes_rows(self) -> bool:
@@ -126,8 +135,8 @@ async def _insert(db: Db, parts: Sequence[Passage]) -> None:
     lines: list[bytes] = []
     others: list[rows.Row] = []
     for part in parts:
-        records, left = part.turns
-        lines += rows.turn_lines(part.session_id, records)
+        written, left = part.turns
+        lines += written
         others += [rows.turn_row(part.session_id, turn) for turn in left]
     if lines:
         people = {person for part in parts for person in part.people}

@@ -7,10 +7,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 from shipping import journal, started, turn
 
 from persistence import batches
 from persistence.batches import Batches
+from persistence.journal import records
 from persistence.streams import Streams
 
 
@@ -89,3 +91,16 @@ async def test_a_batch_that_found_no_time_comes_again_in_halves_until_one_goes_t
     for _ in range(20):
         ahead.smaller()
     assert await rows() == 1
+
+
+async def test_a_turn_that_a_glance_alone_understands_is_in_the_batch_for_its_writer_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repeated `item_id` is read whole: what fails there has its place among the dead letters."""
+    session_id = uuid4()
+    said = turn(session_id, 1)
+    journal(tmp_path, [started(), said, said], session_id)
+    monkeypatch.setattr(records, "EVENTS", TypeAdapter(int))
+    [part] = await Batches(Streams([tmp_path], uuid4())).next()
+    with pytest.raises(ValidationError):
+        _ = part.passage.turns
