@@ -109,10 +109,10 @@ def lazy_job(settings: Settings, *arguments: Any) -> None:
     """Acknowledge what is in memory alone, until the session ends."""
     append, held = JournalFile.append, bytearray()
 
-    def later(self: JournalFile, lines: bytes, at: float) -> Appended:
+    def later(self: JournalFile, lines: bytes) -> Appended:
         held.extend(lines)
         if b'"kind":"ended"' in lines:
-            append(self, bytes(held), at)
+            append(self, bytes(held))
         return Appended(len(lines), None)
 
     JournalFile.append = later  # type: ignore[method-assign]
@@ -123,9 +123,8 @@ def deaf_job(settings: Settings, *arguments: Any) -> None:
     """Journal no segment before it is a turn."""
     append = JournalWriter.append
 
-    def without_segments(self: JournalWriter, event: Any) -> None:
-        if event.kind != "segment":
-            append(self, event)
+    def without_segments(self: JournalWriter, *events: Any) -> None:
+        append(self, *(event for event in events if event.kind != "segment"))
 
     JournalWriter.append = without_segments  # type: ignore[method-assign]
     _job(settings, *arguments)
