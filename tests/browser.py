@@ -8,6 +8,7 @@ import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from missing import give_up
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -78,9 +79,9 @@ def _spoken(text: str, words_per_minute: int) -> bytes:
     )
 
 
-def phone(launched: Browser, **more: str) -> BrowserContext:
+def phone(launched: Browser, **more: Any) -> BrowserContext:
     """Return a window as small as a phone's."""
-    return launched.new_context(viewport={"width": 390, "height": 844}, has_touch=True, **more)  # type: ignore[arg-type]
+    return launched.new_context(viewport={"width": 390, "height": 844}, has_touch=True, **more)
 
 
 def _silence(seconds: float) -> bytes:

@@ -16,8 +16,9 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from livekit import api
@@ -32,6 +33,7 @@ AGENT = "voice-coach"
 WITHIN = 45.0
 """Seconds in which anything has to have come about; a machine may be busy."""
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass
@@ -175,7 +177,7 @@ class Deployment:
         )
 
 
-async def eventually(look: Callable[[], Awaitable[Any]], within: float = WITHIN) -> Any:
+async def eventually(look: Callable[[], Awaitable[T | None]], within: float = WITHIN) -> T:
     """Look every 50 ms until there is something; raises TimeoutError after `within` seconds."""
     async with asyncio.timeout(within):
         while not (found := await look()):  # noqa: ASYNC110 the database has no event for it
@@ -201,6 +203,8 @@ async def converse(client: RoomClient, *ids: int) -> None:
     for id_ in ids:
         answers = len(client.agent_captions())
         await say(client, id_)
-        await client.until(
-            lambda c, n=answers: len(c.agent_captions()) > n and c.agent_state() == "listening"
-        )
+        await client.until(partial(answered, more_than=answers))
+
+
+def answered(client: RoomClient, more_than: int) -> bool:
+    return len(client.agent_captions()) > more_than and client.agent_state() == "listening"

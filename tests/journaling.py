@@ -80,7 +80,7 @@ def process(*arguments: str | Path | UUID) -> Iterator[subprocess.Popen[str]]:
             child.kill()
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """Wait for what another thread brings about."""
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  # a thread's doing: nothing to await

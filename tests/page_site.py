@@ -106,7 +106,6 @@ class Site:
 def watched(context: BrowserContext) -> Page:
     """Return a new window; what its script throws, and what its policy forbids, is an error."""
     page = context.new_page()
-    page.wrong = []  # type: ignore[attr-defined]
     page.on("pageerror", lambda error: _note_error(page, str(error)))
     page.on("console", lambda said: _note(page, said.text))
     return page
@@ -114,12 +113,18 @@ def watched(context: BrowserContext) -> Page:
 
 def _note_error(page: Page, error: str) -> None:
     if error != LEFT_IN_A_CAPTION:
-        page.wrong.append(error)  # type: ignore[attr-defined]
+        wrong_in(page).append(error)
 
 
 def _note(page: Page, said: str) -> None:
     if "Content Security Policy" in said:
-        page.wrong.append(said)  # type: ignore[attr-defined]
+        wrong_in(page).append(said)
+
+
+def wrong_in(page: Page) -> list[str]:
+    """Return what has gone wrong in a window, kept with it."""
+    noted: list[str] = vars(page).setdefault("wrong", [])
+    return noted
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +151,14 @@ def site(livekit: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> It
 def nothing_wrong() -> Iterator[Callable[[Page], Page]]:
     """Keeps windows; at the end, none of them had an error or a breach of its policy."""
     pages: list[Page] = []
-    yield lambda page: (pages.append(page), page)[1]
+
+    def kept(page: Page) -> Page:
+        pages.append(page)
+        return page
+
+    yield kept
     for page in pages:
-        assert page.wrong == []  # type: ignore[attr-defined]
+        assert wrong_in(page) == []
         page.context.close()
 
 
@@ -157,7 +167,7 @@ def accessible(page: Page) -> None:
     size = page.viewport_size
     for scheme in ("light", "dark"):
         for width in (DESK, PHONE):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.set_viewport_size({"width": width, "height": 844})
             found = Axe().run(page).response["violations"]
             serious = [

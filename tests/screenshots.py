@@ -18,13 +18,13 @@ from pathlib import Path
 from browser import browser, record
 from checkouts import Checkout
 from page_site import Site
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
 from agent.local import running
 
 DOCS = Path(__file__).parents[1] / "docs"
-SIZE = {"width": 1120, "height": 760}
-TALL = {"width": 1120, "height": 1280}
+SIZE: ViewportSize = {"width": 1120, "height": 760}
+TALL: ViewportSize = {"width": 1120, "height": 1280}
 WAIT_MS = 60_000
 GREETING_SECONDS = 14
 SLOWLY = 140
@@ -90,14 +90,14 @@ def read(page: Page) -> None:
     page.get_by_role("link", name="Open the full record").click()
     expect(page.get_by_role("figure")).to_be_visible()
     page.emulate_media(color_scheme="light")
-    page.set_viewport_size(TALL)  # type: ignore[arg-type]
+    page.set_viewport_size(TALL)
     page.evaluate("document.activeElement.blur()")
     page.screenshot(path=DOCS / "read.png")
 
 
 def window(launched: Browser, site: Site, name: str) -> Page:
     """Open the page as a client who is called `name`."""
-    context = launched.new_context(viewport=SIZE, permissions=["microphone"])  # type: ignore[arg-type]
+    context = launched.new_context(viewport=SIZE, permissions=["microphone"])
     page = context.new_page()
     page.emulate_media(color_scheme="dark")
     page.goto(f"{site.url()}#key={site.key(name, 'client', rooms=[f'{name.lower()}-weekly'])}")

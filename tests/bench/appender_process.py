@@ -13,10 +13,11 @@ import random
 import signal
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uuid_utils.compat as uuids
-from backlog import UTC, datetime, turn
+from backlog import turn
 
 from persistence.events import Completeness, Ended, EndReason, Receipt, Started
 from persistence.journal import JournalWriter

@@ -13,10 +13,11 @@ import asyncio
 import os
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 import uuid_utils.compat as uuids
-from backlog import UTC, datetime, turn
+from backlog import turn
 from results import Bench, Result, Row
 from samples import median_ratio, percentile
 

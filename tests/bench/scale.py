@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import many_sessions
@@ -141,7 +142,7 @@ class Scale:
             ("offset", _JOINED_BY_OFFSET, GOAL_OFFSET),
             ("pageByOffset", _PAGE_BY_OFFSET, None),
         ):
-            ask = _each(lambda depth, q=query: _all(self._db, q, depth), [self._depth])  # type: ignore[misc]
+            ask = _each(partial(_all, self._db, query), [self._depth])
             counted = await timed(ask, SLOW_SAMPLES)
             what = "the same by OFFSET" if goal else "the same, OFFSET over sessions alone"
             self._times(key, what, counted, page, goal)
@@ -179,7 +180,7 @@ class Scale:
             ("commonSearch", "search for a word in every tenth session", "word1153", None),
             ("twoWords", "search for two such words", "word1153 word207", None),
         ):
-            taken = await timed(lambda wanted=text: self._search(wanted), self._samples // 5)  # type: ignore[misc]
+            taken = await timed(partial(self._search, text), self._samples // 5)
             self._spread(key, what, taken, goal)
 
     async def _search(self, text: str) -> None:
@@ -195,7 +196,7 @@ class Scale:
         """Take the first page of every list, and of sessions by every filter; say the slowest."""
         ((self._coach,),) = await _all(self._db, _A_COACH)
         taken: dict[str, float] = {}
-        for name, wanted in {
+        filters: dict[str, dict[str, Any]] = {
             "of a client": {"client": "client-77"},
             "of a coach": {"coach": "coach-7"},
             "completed": {"status": "completed"},
@@ -203,8 +204,9 @@ class Scale:
             "active": {"status": "active"},
             "partial": {"completeness": "partial"},
             "cancelled, of a client": {"status": "cancelled", "client": "client-77"},
-        }.items():
-            asked = await timed(lambda w=wanted: self._page(**w), self._samples // 5)  # type: ignore[misc]
+        }
+        for name, wanted in filters.items():
+            asked = await timed(partial(self._page, **wanted), self._samples // 5)
             taken[f"sessions {name}"] = asked.p99
         for name, ask in {
             "sessions, to a coach": self._to_a_coach,

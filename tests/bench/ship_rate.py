@@ -14,6 +14,7 @@ import re
 import subprocess
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -141,7 +142,7 @@ def _orm(url: str, count: int) -> Rate:
 
 
 def _fields(seq: int) -> dict[str, Any]:
-    said = backlog.turn(backlog.datetime.now(backlog.UTC), seq)
+    said = backlog.turn(datetime.now(UTC), seq)
     fields = said.model_dump(
         exclude={"at", "kind", "turn_id", "segment_ids", "reply_id", "speaker_user"}
     )

@@ -15,6 +15,7 @@ from agent.settings import Settings
 from agent.worker import server as servers
 from agent.worker.entry import JobEntry
 from agent.worker.server import agent_server, agents_of
+from agent.worker.signals import Stop
 
 A_YEAR_OF_TRIES = 365 * 24 * 3600 // 10
 """The framework tries every 10 s."""
@@ -77,7 +78,7 @@ async def test_a_server_loop_that_fails_is_closed_and_what_its_jobs_said_is_ship
     monkeypatch.setattr(servers, "Estate", SimpleNamespace(claimed=claimed))
     monkeypatch.setattr(servers, "agent_server", lambda *_: Broken())
     monkeypatch.setattr(servers, "_check_schema", current)
-    monkeypatch.setattr(servers.Stop, "install", lambda _: None)
+    monkeypatch.setattr(Stop, "install", lambda _: None)
     monkeypatch.setattr(servers, "left_by_dead_jobs", lambda _: {})
     settings = Settings(
         database_url="postgresql://", livekit_url="ws://127.0.0.1:1", livekit_api_key="key",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from bench.samples import paired_difference, percentile, spread
+from samples import paired_difference, percentile, spread
 
 
 def test_a_percentile_lies_between_its_neighbours() -> None:

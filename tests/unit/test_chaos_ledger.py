@@ -28,9 +28,9 @@ def ledger(folder: Path, *outcomes: Outcome) -> Ledger:
 
 
 def shown(report: Report) -> str:
-    console = Console(file=StringIO(), width=100)
-    report.show(console)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
+    said = StringIO()
+    report.show(Console(file=said, width=100))
+    return said.getvalue()
 
 
 def test_what_was_played_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,8 +28,8 @@ LAST = Spoken("a", CLIENT, "I feel better about number three.", 9.0, "client-1")
 SAID = [HELLO, MORE, REPLY, LAST]
 
 
-def kept(piece: Spoken, **changed: object) -> Stored:
-    return replace(Stored(piece.session, piece.role, piece.text, piece.speaker), **changed)  # type: ignore[arg-type]
+def kept(piece: Spoken, **changed: Any) -> Stored:
+    return replace(Stored(piece.session, piece.role, piece.text, piece.speaker), **changed)
 
 
 TRANSCRIPT = [kept(HELLO, text=f"{HELLO.text} {MORE.text}"), kept(REPLY), kept(LAST)]
@@ -230,9 +231,9 @@ def test_a_session_that_nobody_held_is_invented() -> None:
         ({"jobs": 2}, Kind.JOBS),
     ],
 )
-def test_an_end_that_is_not_as_it_was_is_found(changed: dict[str, object], kind: Kind) -> None:
+def test_an_end_that_is_not_as_it_was_is_found(changed: dict[str, Any], kind: Kind) -> None:
     ending = replace(ENDING, ended=(155.0, 165.0))
-    assert end_kinds(ending, replace(END, **changed)) == [kind]  # type: ignore[arg-type]
+    assert end_kinds(ending, replace(END, **changed)) == [kind]
 
 
 def test_a_worker_out_of_touch_may_have_been_reclaimed() -> None:

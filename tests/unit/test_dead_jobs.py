@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -30,7 +31,7 @@ async def test_what_a_full_disk_refuses_is_tried_again_later_or_when_there_is_hu
         return True
 
     monkeypatch.setattr(dead_jobs, "recover", recover)
-    monkeypatch.setattr(dead_jobs.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     jobs = DeadJobs(Streams([tmp_path], uuid4()))
     for _ in range(120):
         now[0] += 1

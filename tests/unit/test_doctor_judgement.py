@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -48,7 +49,7 @@ def levels(checks: list[Check]) -> dict[str, Level]:
         ({"connections": 99}, {"connections": Level.BAD}),
     ],
 )
-def test_a_server(changed: dict[str, int], found: dict[str, Level]) -> None:
+def test_a_server(changed: dict[str, Any], found: dict[str, Level]) -> None:
     assert levels(judgement.of_server(replace(SERVER, **changed))) == found
 
 
@@ -124,7 +125,7 @@ def test_workers_sessions_jobs_and_rooms(checks: list[Check], found: dict[str, L
         ({"degraded": 1}, {"degraded": Level.BAD}),
     ],
 )
-def test_journals(changed: dict[str, int], found: dict[str, Level]) -> None:
+def test_journals(changed: dict[str, Any], found: dict[str, Level]) -> None:
     assert levels(judgement.of_journals(replace(JOURNALS, **changed), LIMIT)) == found
 
 

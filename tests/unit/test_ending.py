@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from livekit.agents import (
     UserStateChangedEvent,
     llm,
 )
+from livekit.agents.voice.events import UserState
 
 from agent.worker import ending as endings
 from agent.worker import job as jobs
@@ -53,7 +55,7 @@ class Voice(rtc.EventEmitter[str]):
         if not self.wordless:
             self.emit("close", CloseEvent(reason=CloseReason.USER_INITIATED))
 
-    def state(self, new: str) -> None:
+    def state(self, new: UserState) -> None:
         event = UserStateChangedEvent.model_construct(old_state="listening", new_state=new)
         self.emit("user_state_changed", event)
 
@@ -376,14 +378,15 @@ async def test_a_close_is_quick_only_once_all_that_was_said_is_in_a_turn(session
 
 async def test_words_are_unanswered_from_their_end_until_they_are_a_turn(session: Session) -> None:
     voice, seen = session.voice, []
-    for step in (
+    steps: list[Callable[[], None]] = [
         lambda: voice.state("speaking"),
         lambda: voice.transcribe("I sleep", final=True),
         lambda: voice.transcribe("badly", final=False),
         lambda: voice.state("listening"),
         lambda: voice.transcribe("badly", final=True),
         lambda: voice.commit("I sleep badly"),
-    ):
+    ]
+    for step in steps:
         step()
         seen.append(session.in_flight.unanswered)
     assert seen == [False, False, False, False, True, False]

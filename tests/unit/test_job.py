@@ -36,7 +36,7 @@ async def test_a_voice_that_cannot_be_made_leaves_no_session_behind(
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     started: list[object] = []
     monkeypatch.setattr(journal.JournalWriter, "create", lambda *a, **_: started.append(a))
-    job = CoachJob(Settings(_env_file=None), tmp_path)  # type: ignore[call-arg]
+    job = CoachJob(Settings(_env_file=None), tmp_path)
     context: Any = SimpleNamespace(job=SimpleNamespace(room=METADATA, metadata=""))
     with pytest.raises(Exception, match="API key"):
         job._open_session(context, CONSOLE)
@@ -79,7 +79,7 @@ async def test_a_voice_that_never_starts_leaves_nobody_in_a_silent_room(
     parts: dict[str, Any] = dict.fromkeys(CoachSession.__dataclass_fields__)
     options = SessionOptions(Pipeline.STT_LLM_TTS, "en", "coach")
     given = {"options": options, "prompt": prompts.load("coach"), "voice": Voice()}
-    job = CoachJob(Settings(_env_file=None), Path())  # type: ignore[call-arg]
+    job = CoachJob(Settings(_env_file=None), Path())
     context: Any = SimpleNamespace(room=None)
     session = CoachSession(**{**parts, **given})
     starting = asyncio.create_task(job._start_voice(context, session, CONSOLE))
@@ -144,5 +144,5 @@ async def test_an_end_is_on_disk_whatever_of_the_session_does_not_close() -> Non
         delete_room=delete_room,
     )
     with pytest.raises(OSError, match="does not close"):
-        await CoachJob(Settings(_env_file=None), Path()).finish(context)  # type: ignore[call-arg]
+        await CoachJob(Settings(_env_file=None), Path()).finish(context)
     assert done == ["ended", "on disk", "room deleted", "aside closed"]

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from livekit import rtc
 from livekit.agents import UserStateChangedEvent
+from livekit.agents.voice.events import UserState
 
 import prompts
 from agent.settings import Pipeline, Settings
@@ -31,7 +32,7 @@ class Voice(rtc.EventEmitter[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.user_state = "listening"
+        self.user_state: UserState = "listening"
         self.current_speech: Any = None
         self.options = SimpleNamespace(interruption=dict(USUAL))
         self.said: list[str] = []
@@ -59,7 +60,7 @@ class Voice(rtc.EventEmitter[str]):
     def commit_user_turn(self, **_: float) -> None:
         self.answered.append(len(self.said))
 
-    def state(self, new: str) -> None:
+    def state(self, new: UserState) -> None:
         event = UserStateChangedEvent.model_construct(old_state=self.user_state, new_state=new)
         self.user_state = new
         self.emit("user_state_changed", event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,7 +63,7 @@ class Server:
             raise api.TwirpError(api.TwirpErrorCode.NOT_FOUND, "gone", status=404)
         self.agents.remove(lost.identity)
 
-    def ran(self, status: JobStatus.ValueType, *, since: int, metadata: str = "") -> None:
+    def ran(self, status: JobStatus, *, since: int, metadata: str = "") -> None:
         """Let the room have had a job."""
         state = JobState(status=status, started_at=since)
         dispatch_state = AgentDispatchState(jobs=[Job(id="J1", state=state)])
@@ -135,7 +136,7 @@ async def test_another_worker_that_was_quicker_is_no_failure(
 def test_only_who_can_be_coached_waits_for_an_agent(kind: str, waiting: bool) -> None:
     """A recording, or a stream that is fed in, is nobody; an agent would wait for ever."""
     active = ParticipantInfo.State.ACTIVE
-    someone = ParticipantInfo(identity="x", state=active, kind=ParticipantInfo.Kind.Value(kind))
+    someone = ParticipantInfo(identity="x", state=active, kind=kind)
     assert waits([someone]) is waiting
 
 
@@ -216,14 +217,16 @@ async def test_an_agent_that_left_in_order_is_not_missed(server: Server) -> None
     assert lone_clients.agents_called == 0
 
 
-async def test_an_agent_that_cannot_be_removed_now_is_removed_later(server: Server) -> None:
+async def test_an_agent_that_cannot_be_removed_now_is_removed_later(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.agents = ["agent-J1"]
     agents = LostAgents(dict, {"agent-J1": "r"})
     lone_clients = LoneClients(cast("Any", server), "coach", PATIENT, agents)
-    removing, server.remove_participant = server.remove_participant, _fails  # type: ignore[method-assign]
-    await lone_clients.look()
+    with monkeypatch.context() as patched:
+        patched.setattr(server, "remove_participant", _fails)
+        await lone_clients.look()
     assert lone_clients.agents_called == 0
-    server.remove_participant = removing  # type: ignore[method-assign]
     await lone_clients.look()
     assert (server.agents, lone_clients.agents_called) == ([], 1)
 
@@ -283,7 +286,7 @@ async def _fails(_: Any) -> None:
     ],
 )
 async def test_only_a_client_who_has_had_an_agent_gets_the_next_at_once(
-    server: Server, status: JobStatus.ValueType, since: int, called: int
+    server: Server, status: JobStatus, since: int, called: int
 ) -> None:
     """A first one may be on its way; one that left in order left somebody who stayed."""
     server.ran(status, since=since)
@@ -311,7 +314,7 @@ async def test_a_livekit_that_is_away_is_told_of_once_and_so_is_its_return(
 ) -> None:
     """Until then it is asked less often."""
     pauses: list[float] = []
-    monkeypatch.setattr(lone.random, "uniform", lambda *_: 1.0)
+    monkeypatch.setattr(random, "uniform", lambda *_: 1.0)
 
     async def asked_after(_: LoneClients, seconds: float) -> None:
         pauses.append(seconds)

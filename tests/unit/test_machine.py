@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from rich.console import Console
 
-from agent.local import machine, parts, up
+from agent.local import page, parts, up
 from agent.local.interrupts import Interrupts
 from agent.local.machine import Machine
 from agent.local.screen import Screen
@@ -29,9 +29,9 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
     ) -> Callable[[], str]:
         said = io.StringIO()
         made = Machine(Settings(), tmp_path, Screen(Console(file=said, width=500)), Interrupts())
-        monkeypatch.setattr(machine.page, "can_be_built", lambda: source)
-        monkeypatch.setattr(machine.page, "is_there", lambda: there)
-        monkeypatch.setattr(machine.page, "is_current", lambda: current)
+        monkeypatch.setattr(page, "can_be_built", lambda: source)
+        monkeypatch.setattr(page, "is_there", lambda: there)
+        monkeypatch.setattr(page, "is_current", lambda: current)
         monkeypatch.setattr(parts, "command", lambda *_: [sys.executable, "-c", build])
 
         def run() -> str:

@@ -16,7 +16,7 @@ PROMPTS = ("coach", "greeting")
 
 def options(job: str = "", room: str = "") -> SessionOptions:
     return session_options(
-        Settings(_env_file=None),  # type: ignore[call-arg]
+        Settings(_env_file=None),
         room_metadata=room,
         job_metadata=job,
         prompts=PROMPTS,

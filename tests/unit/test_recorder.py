@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,8 +32,8 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def said(text: str, item_id: str = "", **more: object) -> Utterance:
-    return Utterance(item_id=item_id, text=text, **more)  # type: ignore[arg-type]
+def said(text: str, item_id: str = "", **more: Any) -> Utterance:
+    return Utterance(item_id=item_id, text=text, **more)
 
 
 @pytest.fixture

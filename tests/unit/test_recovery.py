@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -72,16 +74,16 @@ def segment(start: float, text: str = "I slept badly", **more: object) -> Segmen
     )
 
 
-def progress(start: float, heard: str, reply: str = "reply-1", **more: object) -> Progress:
+def progress(start: float, heard: str, reply: str = "reply-1", **more: Any) -> Progress:
     return Progress(at=at(start + 2), reply_id=reply, text=heard, started_at=at(start), **more)
 
 
-def recovered(records: list[Event], **more: object) -> tuple[list[Turn], Ended]:
-    *turns, end = recovered_end(
-        records, **{"last_sign": LAST, "reason": EndReason.WORKER_LOST, **more}
-    )
+def recovered(records: Sequence[Event], **more: Any) -> tuple[list[Turn], Ended]:
+    given = {"last_sign": LAST, "reason": EndReason.WORKER_LOST, **more}
+    *made, end = recovered_end(records, **given)
+    turns = [one for one in made if isinstance(one, Turn)]
     assert isinstance(end, Ended)
-    assert all(isinstance(one, Turn) for one in turns)
+    assert turns == made
     return turns, end
 
 

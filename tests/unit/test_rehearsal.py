@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from agent.local.rehearsal import comparison, report, verdict
 from agent.local.rehearsal.deployment import stored_of
-from agent.local.rehearsal.record import Line, Receipt, Record, Stored, Turn, Utterance
+from agent.local.rehearsal.record import Line, Receipt, Record, Speaker, Stored, Turn, Utterance
 
 BEGAN = datetime(2026, 11, 21, 9, tzinfo=UTC)
 TALK = (
@@ -36,7 +36,8 @@ def turns_of(*talk: tuple[str, str]) -> list[Turn]:
 
 
 def lines_of(*talk: tuple[str, str]) -> list[Line]:
-    return [Line(role, text, at=float(4 * n)) for n, (role, text) in enumerate(talk)]  # type: ignore[arg-type]
+    speech = [(cast("Speaker", role), text) for role, text in talk]
+    return [Line(speaker, text, at=float(4 * n)) for n, (speaker, text) in enumerate(speech)]
 
 
 def record_of(lines: list[Line], turns: list[Turn], **more: Any) -> Record:

@@ -15,6 +15,7 @@ from livekit.agents import (
     UserInputTranscribedEvent,
     UserStateChangedEvent,
 )
+from livekit.agents.voice.events import AgentState, UserState
 
 from agent.worker import silence as silences
 from agent.worker.phrases import Phrase
@@ -26,7 +27,8 @@ class Voice(rtc.EventEmitter[str]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.user_state = self.agent_state = "listening"
+        self.user_state: UserState = "listening"
+        self.agent_state: AgentState = "listening"
         self.current_speech: object | None = None
         self.llm = None
         self.interrupted = 0
@@ -35,7 +37,7 @@ class Voice(rtc.EventEmitter[str]):
         self.interrupted += 1
         self.current_speech = None
 
-    def client(self, new: str, at: float | None = None) -> None:
+    def client(self, new: UserState, at: float | None = None) -> None:
         old, self.user_state = self.user_state, new
         self.emit(
             "user_state_changed",
@@ -44,7 +46,7 @@ class Voice(rtc.EventEmitter[str]):
             ),
         )
 
-    def ai(self, new: str) -> None:
+    def ai(self, new: AgentState) -> None:
         old, self.agent_state = self.agent_state, new
         self.emit(
             "agent_state_changed",
@@ -57,7 +59,7 @@ class Voice(rtc.EventEmitter[str]):
 
     def fail(self, kind: str, *, recoverable: bool = False) -> None:
         error: Any = SimpleNamespace(type=kind, recoverable=recoverable)
-        self.emit("error", ErrorEvent.model_construct(error=error))
+        self.emit("error", ErrorEvent.model_construct(error=error, source=None))
 
     def drop(self, *, interrupted: bool = False) -> None:
         """Let an answer fail before it is heard."""

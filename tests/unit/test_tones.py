@@ -107,7 +107,7 @@ def through_opus(pcm: bytes, bit_rate: int) -> bytes:
             container.mux(packet)
     buffer.seek(0)
     to_pcm = av.AudioResampler(format="s16", layout="mono", rate=48_000)
-    with av.open(buffer) as container:
+    with av.open(buffer, "r") as container:
         decoded = [f for frame in container.decode(audio=0) for f in to_pcm.resample(frame)]
     return b"".join(frame.to_ndarray().tobytes() for frame in decoded)
 
