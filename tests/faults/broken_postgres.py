@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -45,7 +46,7 @@ def way(database: Database, toxiproxy_server: Toxiproxy) -> Iterator[Proxy]:
 
 @asynccontextmanager
 async def working(
-    database: Database, port: int, journals: Path, **settings: object
+    database: Database, port: int, journals: Path, **settings: Any
 ) -> AsyncIterator[Estate]:
     """Run what a worker is beside its calls: shipper, lease, reclaim. `port` leads to Postgres."""
     given = Settings(

@@ -8,12 +8,14 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from agent.jobs import after_session
+from agent.jobs.follow_up import defer_all
 from agent.local.chaos import job, worker
 from agent.settings import Settings
 from agent.worker.clock import SessionClock
@@ -25,6 +27,11 @@ from persistence.journal.file import Appended, JournalFile
 from persistence.journal.writer import JournalWriter
 
 _worker, _job = worker.run, job.run
+
+
+def _replace(owner: object, **parts: Callable[..., Any]) -> None:
+    for name, part in parts.items():
+        setattr(owner, name, part)
 
 
 def forgetful_worker(settings: Settings, record: Path) -> None:
@@ -69,13 +76,12 @@ def idle_worker(settings: Settings, record: Path) -> None:
     async def nothing(*_: Any, **__: Any) -> None:
         return
 
-    after_session.defer = nothing
+    _replace(after_session, defer=nothing)
     _worker(settings, record)
 
 
 def eager_worker(settings: Settings, record: Path) -> None:
     """Defer the jobs of a session twice, and make a summary each time."""
-    defer_all = after_session.defer_all
 
     async def twice(*arguments: Any) -> None:
         await defer_all(*arguments)
@@ -87,7 +93,8 @@ def eager_worker(settings: Settings, record: Path) -> None:
     async def always(*_: Any) -> bool:
         return True
 
-    after_session.defer_all, analyses.has_run, analyses.begin = twice, never, always
+    _replace(after_session, defer_all=twice)
+    _replace(analyses, has_run=never, begin=always)
     _worker(settings, record)
 
 
@@ -115,7 +122,7 @@ def lazy_job(settings: Settings, *arguments: Any) -> None:
             append(self, bytes(held))
         return Appended(len(lines), None)
 
-    JournalFile.append = later  # type: ignore[method-assign]
+    _replace(JournalFile, append=later)
     _job(settings, *arguments)
 
 
@@ -126,7 +133,7 @@ def deaf_job(settings: Settings, *arguments: Any) -> None:
     def without_segments(self: JournalWriter, *events: Any) -> None:
         append(self, *(event for event in events if event.kind != "segment"))
 
-    JournalWriter.append = without_segments  # type: ignore[method-assign]
+    _replace(JournalWriter, append=without_segments)
     _job(settings, *arguments)
 
 
@@ -138,20 +145,20 @@ def confused_job(settings: Settings, *arguments: Any) -> None:
         other = Person(Role.COACH, "coach-1")
         return segment(self, now, said, speaker if next(heard) % 3 else other)
 
-    Recorder.segment = anybodys  # type: ignore[method-assign]
+    _replace(Recorder, segment=anybodys)
     _job(settings, *arguments)
 
 
 def clockwatching_job(settings: Settings, *arguments: Any) -> None:
     """Look at the machine's clock for when something was said."""
-    SessionClock.now = lambda _: datetime.now(UTC)  # type: ignore[method-assign]
+    _replace(SessionClock, now=lambda _: datetime.now(UTC))
     _job(settings, *arguments)
 
 
 def drowsy_job(settings: Settings, *arguments: Any) -> None:
     """Show by the machine's clock that one is alive."""
     touch = JournalFile.touch
-    JournalFile.touch = lambda self, _: touch(self, time.time())  # type: ignore[method-assign]
+    _replace(JournalFile, touch=lambda self, _: touch(self, time.time()))
     _job(settings, *arguments)
 
 
@@ -163,5 +170,5 @@ def impatient_job(settings: Settings, *arguments: Any) -> None:
         events = ai_turn(self, now, item)
         return [] if item.interrupted else events
 
-    Recorder.ai_turn = unless_interrupted  # type: ignore[method-assign]
+    _replace(Recorder, ai_turn=unless_interrupted)
     _job(settings, *arguments)

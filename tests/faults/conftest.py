@@ -28,22 +28,16 @@ any interleaving of all that, without processes: `test_any_journal`, `test_any_s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-import pytest
+from brief import pytest_collection_modifyitems
 from broken_postgres import database, one_database, way
 from killing import stage
 from wrong_clocks import wrong_clock
 
-__all__ = ["database", "one_database", "stage", "way", "wrong_clock"]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Take the brief ones into the long run as well: it plays every fault."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here and item.get_closest_marker("full") is None:
-            item.add_marker(pytest.mark.brief)
-            item.add_marker(pytest.mark.full)
+__all__ = [
+    "database",
+    "one_database",
+    "pytest_collection_modifyitems",
+    "stage",
+    "way",
+    "wrong_clock",
+]

@@ -43,14 +43,15 @@ class FailingDisk:
     def under(self, plan: Iterable[Fault | None] = ()) -> Iterator[None]:
         """Be the disk for the block's time."""
         self.plan = deque(plan)
-        calls = {
+        calls: dict[str, Callable[..., Any]] = {
             "pwrite": self._write,
             "fdatasync": self._sync,
             "fsync": self._sync,
             "ftruncate": self._cut,
             "rename": self._rename,
         }
-        with mock.patch.multiple(os, **{name: self._met(name, do) for name, do in calls.items()}):
+        met: dict[str, Any] = {name: self._met(name, do) for name, do in calls.items()}
+        with mock.patch.multiple(os, **met):
             yield
         self.plan.clear()
 

@@ -271,7 +271,7 @@ class Leases(RuleBasedStateMachine):
     def _status(self, session_id: UUID) -> str | None:
         found = self.db.execute("SELECT status FROM sessions WHERE id = %s", [session_id])
         row = found.fetchone()
-        return row and row[0]
+        return row[0] if row else None
 
     def teardown(self) -> None:
         try:

@@ -144,9 +144,10 @@ class Session(RuleBasedStateMachine):
         run = alike[first : first + size]
         words = [word for piece in run for word in piece.words]
         unfinished = ["unfinished", "tail"] if tail else []
-        times = (run[0].started_at, run[-1].ended_at) if timed or tail else (None, None)
+        timed = timed or tail
+        began, ended = (run[0].started_at, run[-1].ended_at) if timed else (None, None)
         text = " ".join(words + unfinished)
-        self.last_item = Utterance(self.next_id(), text, *times, typed=typed)
+        self.last_item = Utterance(self.next_id(), text, began, ended, typed=typed)
         self.tails[self.last_item.item_id] = unfinished
         self.keep(self.recorder.client_turn(self.now, self.last_item))
         gone = alike[: first + size]

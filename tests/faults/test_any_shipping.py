@@ -163,7 +163,7 @@ class Shipping(RuleBasedStateMachine):
         """Something was said before the trouble begins; a batch has room for much or for little."""
         self.room.setattr(batches, "BATCH_ROWS", rows)
         self.room.setattr(liveness, "SESSIONS_AT_ONCE", 1 if rows == 3 else rows)
-        jobs = [self.begin(number % WORKERS, "y") for number, _ in enumerate(openings)]
+        jobs = [self._begin(number % WORKERS, "y") for number, _ in enumerate(openings)]
         for job, kinds in zip(jobs, openings, strict=True):
             self.say(job, kinds, shipped=False)
         return multiple(*jobs)
@@ -174,6 +174,9 @@ class Shipping(RuleBasedStateMachine):
     @rule(target=living, number=st.integers(0, WORKERS - 1), start=st.sampled_from("yyyn"))
     def begin(self, number: int, start: str) -> Job:
         """A job begins; one in four journals lost its first line to the disk."""
+        return self._begin(number, start)
+
+    def _begin(self, number: int, start: str) -> Job:
         session_id = uuid4()
         path = self.workers[number].folder / f"{session_id}.journal"
         written = Written(len(self.sessions), number, session_id, path)
@@ -457,7 +460,7 @@ class Shipping(RuleBasedStateMachine):
     def _status(self, session_id: UUID) -> str | None:
         found = self.db.execute("SELECT status FROM sessions WHERE id = %s", [session_id])
         row = found.fetchone()
-        return row and row["status"]
+        return row["status"] if row else None
 
     def _block(self, said: Turn) -> None:
         self.blocks = True

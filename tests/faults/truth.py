@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -86,7 +87,7 @@ class Talk:
             for piece in pieces:
                 self._segment(piece)
             item = Utterance(f"item-{uuids.uuid7()}", " ".join(pieces))
-            self.scribe.write(lambda now, item=item: self.scribe.recorder.client_turn(now, item))
+            self.scribe.write(partial(self.scribe.recorder.client_turn, utterance=item))
             self._answer(lines.reply(next(_numbers)))
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 import threading
 from collections import Counter
@@ -21,6 +22,7 @@ import schemathesis
 import uvicorn
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 from serving import START, add_session, add_turns, add_user, settings
 
@@ -56,7 +58,7 @@ class Served(uvicorn.Server):
         super().__init__(uvicorn.Config(self.app, port=0, log_config=None, access_log=False))
         self.listening = threading.Event()
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.listening.set()
 
@@ -155,6 +157,7 @@ def described(database_url: str, livekit: LiveKitServer) -> Iterator[Described]:
 def try_all(described: Described, each: int, seed: int) -> None:
     """Send `each` requests as described to every route, and as many that are wrong somewhere."""
     for found in described.schema.get_all_operations():
+        assert isinstance(found, Ok)
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
             try_one(described, found.ok(), mode, each, seed)
 
@@ -176,7 +179,9 @@ def try_one(
         caller=st.sampled_from(sorted(described.callers)),
         session=st.sampled_from(known),
     )
-    def answers_as_described(case: schemathesis.Case, caller: str, session: UUID | None) -> None:
+    def answers_as_described(
+        case: schemathesis.Case[Any], caller: str, session: UUID | None
+    ) -> None:
         if session and "sessionId" in case.path_parameters:
             case.path_parameters["sessionId"] = str(session)
         answer = case.call(session=described.http, headers=described.callers[caller])

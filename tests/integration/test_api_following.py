@@ -34,8 +34,9 @@ class Server:
 
     def __init__(self, database_url: str) -> None:
         self.database_url = database_url
+        self.app = create_app(settings(database_url))
         config = uvicorn.Config(
-            create_app(settings(database_url)),
+            self.app,
             port=0,
             log_config=None,
             access_log=False,
@@ -274,7 +275,7 @@ async def test_an_end_that_was_taken_back_is_none_for_who_comes_then(server: Ser
     reader = await keys.find(server.db, key)
     assert reader
     await say(server, session, 1, "one")
-    sessions = server.uvicorn.config.app.state.resources.following
+    sessions = server.app.state.resources.following
     async with asyncio.timeout(20), sessions.watch(session, reader.id, None) as slow:
         await end(server, session)
         assert [await slow.events.get() for _ in range(3)][2] is None
@@ -318,7 +319,7 @@ async def test_who_stops_reading_is_cut_off(
     monkeypatch.setattr(bounds, "REQUEST_SECONDS", 0.5)
     session = await add_session(server.db, status="active")
     key = await server.key("admin")
-    sessions = server.uvicorn.config.app.state.resources.following
+    sessions = server.app.state.resources.following
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", int(server.url.rpartition(":")[2]), limit=1024
     )
@@ -340,5 +341,5 @@ async def test_a_stop_lets_everybody_go_at_once(server: Server) -> None:
     await say(server, session, 1, "one")
     async with server.watching(session, await server.key("admin")) as seen:
         await take(seen, 1)
-        server.uvicorn.config.app.state.resources.following.stop()
+        server.app.state.resources.following.stop()
         assert [event async for event in seen] == []

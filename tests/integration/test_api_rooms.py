@@ -59,7 +59,8 @@ async def room_of(api: Api, appointment_id: str) -> str | None:
     query = "SELECT room_name FROM appointments WHERE id = %s"
     row = await (await api.db.execute(query, (appointment_id,))).fetchone()
     assert row is not None
-    return row[0]
+    room: str | None = row[0]
+    return room
 
 
 async def test_a_room_is_made_with_one_dispatch_however_often_it_is_asked_for(
@@ -241,7 +242,7 @@ async def test_a_coach_makes_no_room_that_somebody_has_already(api: Api) -> None
 
 @pytest.mark.parametrize(
     "query",
-    [appointments._NOBODYS, viewers._HAS_ROOM.format(condition=viewers.CONDITIONS["clients"])],
+    [appointments._NOBODYS, viewers._HAS_ROOM.format(condition=viewers.CONDITIONS[Reach.CLIENTS])],
 )
 async def test_whose_a_room_is_takes_no_walk_through_all_sessions(api: Api, query: str) -> None:
     """Sessions in any status are asked for, the many that are over too."""
@@ -371,13 +372,14 @@ async def test_a_coach_joins_their_own_rooms_and_their_clients_and_no_others(api
     ]
     ada, bob, eve = [await add_user(api.db, f"client-{name}") for name in ("ada", "bob", "eve")]
     await add_session(api.db, coach_id=carl, user_id=bob)
-    for room, of in {
+    active: dict[str, dict[str, Any]] = {
         "carls": {"coach_id": carl, "user_id": ada},
         "doras": {"coach_id": dora, "user_id": eve},
         "carls-client": {"user_id": bob},
         "anothers-client": {"user_id": eve},
         "nobodys": {"client_identity": "visitor"},
-    }.items():
+    }
+    for room, of in active.items():
         await add_session(api.db, status="active", room_name=room, **of)
     for name, coach in (("carls", carl), ("doras", dora)):
         await add_session(api.db, coach_id=coach, room_name=f"{name}-before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -150,7 +151,7 @@ async def test_lists_are_filtered_by_people_status_and_time(api: Api, admin: str
 async def test_a_transcript_has_every_turn_in_the_order_of_speech(api: Api, admin: str) -> None:
     ada = await add_user(api.db, "client-ada", display_name="Ada")
     session = await add_session(api.db, user_id=ada)
-    said = [
+    said: list[dict[str, Any]] = [
         {"text": "What would", "role": "ai", "interrupted": True, "generated_text": "What would?"},
         {"text": "Hello", "user_id": ada, "speaker_identity": "client-ada", "confidence": 0.9},
         {"text": "Hm", "role": "coach", "speaker_identity": "coach-carl"},

@@ -15,12 +15,12 @@ from persistence.recovery import receipt_of
 from persistence.verdicts import Finding, Problem, Standing
 
 
-def honest(session_id: UUID, **changed: object) -> list[Event]:
+def honest(session_id: UUID) -> list[Event]:
     """A conversation whose end has the receipt of its turns."""
     events = conversation(session_id)[:-1]
     turns = [event for event in events if isinstance(event, Turn)]
     receipt = receipt_of(turns, trouble=None, recovered=False).model_dump()
-    return [*events, ended(receipt=receipt, **changed)]
+    return [*events, ended(receipt=receipt)]
 
 
 async def shipped(url: str, tmp_path: Path, how_many: int = 1) -> list[UUID]:
@@ -35,9 +35,9 @@ def new(_: int) -> UUID:
     return uuid4()
 
 
-async def found(url: str, **options: object) -> list[Finding]:
+async def found(url: str, **options: Any) -> list[Finding]:
     async with await database.connect(url, "test") as db:
-        return [finding async for finding in audit.findings(db, **options)]  # type: ignore[arg-type]
+        return [finding async for finding in audit.findings(db, **options)]
 
 
 async def standings(url: str) -> dict[UUID, Standing]:
@@ -94,7 +94,12 @@ async def test_a_session_with_dead_letters_is_found_as_that_alone(
     database_url: str, tmp_path: Path
 ) -> None:
     session_id = uuid4()
-    poison = [started(), turn(session_id, 1), turn(session_id, 2, confidence=7), ended()]
+    poison: list[Event] = [
+        started(),
+        turn(session_id, 1),
+        turn(session_id, 2, confidence=7),
+        ended(),
+    ]
     journal(tmp_path, poison, session_id)
     await ship(database_url, tmp_path)
     assert await found(database_url) == [Finding(session_id, Problem.DEAD_LETTERS, "1 refused")]

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from commanding import Coach
 from shipping import ended, execute, journal, ship, started, stored, turn, value
 
-from agent.jobs.app import SUMMARISE
+from agent.jobs.names import SUMMARISE
 from persistence.events import Event, Turn
 from persistence.recovery import receipt_of
 

@@ -113,7 +113,12 @@ async def test_a_refused_start_leaves_a_session_that_goes_on(
     database_url: str, tmp_path: Path
 ) -> None:
     session_id = uuid4()
-    events = [started(job_id="a\0b"), turn(session_id, 1), marker(session_id, 2), ended()]
+    events: list[Event] = [
+        started(job_id="a\0b"),
+        turn(session_id, 1),
+        marker(session_id, 2),
+        ended(),
+    ]
     journal(tmp_path, events, session_id)
     await ship(database_url, tmp_path)
     [session] = stored(database_url)

@@ -73,8 +73,8 @@ async def test_a_journal_that_cannot_be_finished_holds_up_no_other(
 ) -> None:
     """Times without a zone are not ours, and cannot be put into an order with others."""
     session_id, naive = uuid4(), T0.replace(tzinfo=None)
-    odd = [turn(session_id, 1), *(segment(start) for start in (naive, T0))]
-    journal(tmp_path, [started(), *odd], session_id)
+    odd = (segment(start) for start in (naive, T0))
+    journal(tmp_path, [started(), turn(session_id, 1), *odd], session_id)
     other = journal(tmp_path, conversation(uuid4()))
     await ship(database_url, tmp_path)
     assert stored(database_url, id=other)[0]["status"] == "completed"

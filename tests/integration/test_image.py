@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
 import pytest
 from missing import give_up
@@ -61,15 +62,21 @@ def stages() -> list[Stage]:
     return found
 
 
-def as_nobody() -> dict[str, int | list[int]]:
+class User(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_nobody() -> User:
     """Return what makes a child process not root, where we are."""
     return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def interpreter() -> str:
     """Return a Python with pip and venv that a user who is not root can run."""
-    near = [
-        sys._base_executable,
+    near: list[str | None] = [
+        sys._base_executable,  # type: ignore[attr-defined] # not this venv's; typeshed has it not
         *(
             shutil.which(n, path="/usr/local/bin:/usr/bin")
             for n in ("python3", "python3.13", "python3.12", "python3.11")

@@ -133,7 +133,10 @@ class Jobs:
             return await cursor.fetchone()
 
     async def summary(self, session: UUID) -> str | None:
-        return await self.value("SELECT ai_summary FROM sessions WHERE id = %s", session)
+        summary: str | None = await self.value(
+            "SELECT ai_summary FROM sessions WHERE id = %s", session
+        )
+        return summary
 
     async def waiting(self) -> list[tuple[str, int]]:
         """Return status and attempts of the jobs that are not done."""

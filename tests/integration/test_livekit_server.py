@@ -17,6 +17,7 @@ from livekit import api, rtc
 
 from agent.local import go_programs, livekit_server
 from agent.local.livekit_server import Credentials, LiveKitServer, LiveKitServerError
+from agent.local.loopback import free_port
 from agent.local.processes import ChildDiedError, Children
 
 PROJECT = Path(__file__).parents[2]
@@ -221,9 +222,8 @@ def test_a_port_that_is_taken_meanwhile_is_replaced(
 ) -> None:
     """Whoever took it may answer there: that is not the server that was started."""
     taken = int(livekit.url.rpartition(":")[2])
-    free = livekit_server.free_port
     offered = iter([taken])
-    monkeypatch.setattr(livekit_server, "free_port", lambda *_: next(offered, None) or free())
+    monkeypatch.setattr(livekit_server, "free_port", lambda *_: next(offered, None) or free_port())
     server = start_another(livekit, children, tmp_path)
     assert server.url != livekit.url
     livekit_server.stop(children, server)

@@ -26,6 +26,7 @@ from agent.worker.lone_clients import LoneClients
 from agent.worker.lost_agents import LostAgents
 from agent.worker.metrics import Metrics
 from persistence.journal import JournalWriter
+from persistence.journal.census import census
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 ROOMY = 1024**3
@@ -86,8 +87,8 @@ async def test_what_postgres_does_not_have_is_counted_until_it_has_it(
     session_id = uuid4()
     async with worker(database_url, tmp_path) as served:
         journal = journaling(served, session_id)
-        for event in [started(), turn(session_id, 1)]:
-            journal.append(event)
+        journal.append(started())
+        journal.append(turn(session_id, 1))
         assert await journal.durable(10)
         before = await served.figures()
         shipping = asyncio.create_task(served.estate.shipper.run())
@@ -150,10 +151,9 @@ async def test_a_dead_job_damage_and_what_the_disk_refuses_are_told(
         assert await alive.durable(10)
         [path] = served.estate.folder.journals()
         path.chmod(0o400)  # as its job leaves it while it holds what the disk refuses
-        poison = [started(), turn(session_id, 1, confidence=7)]
         dead = journaling(served, session_id)
-        for event in poison:
-            dead.append(event)
+        dead.append(started())
+        dead.append(turn(session_id, 1, confidence=7))
         dead.close(10)
         with dead_path(served, session_id).open("ab") as file:
             file.write(b"no event\n")
@@ -216,7 +216,6 @@ async def test_a_slow_disk_holds_up_neither_the_loop_nor_a_second_scrape(
         assert disk.wait(20)
         return census(folder)
 
-    census = metrics.census
     monkeypatch.setattr(metrics, "census", slow)
     async with worker(database_url, tmp_path) as served:
         scrapes = [asyncio.create_task(served.page()) for _ in range(3)]

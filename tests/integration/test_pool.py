@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -31,10 +33,10 @@ async def test_one_that_answered_a_moment_ago_is_not_asked_whether_it_works(
     waits = 0
     wait = BoundedConnection.wait
 
-    async def counted(db: BoundedConnection, *how: object, **more: object) -> object:
+    async def counted(db: BoundedConnection, *how: Any, **more: Any) -> Any:
         nonlocal waits
         waits += 1
-        return await wait(db, *how, **more)  # type: ignore[arg-type]
+        return await wait(db, *how, **more)
 
     async with database.pool(database_url, "test", max_size=1) as pool:
         await asked(pool)

@@ -354,7 +354,10 @@ async def test_a_schema_that_is_none_gets_an_error(
     providers: Providers, http: aiohttp.ClientSession
 ) -> None:
     form = {"type": "json_schema", "json_schema": {"schema": 7}}
-    body = {"messages": [{"role": "user", "content": "x"}], "response_format": form}
+    body: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "x"}],
+        "response_format": form,
+    }
     for stream in (True, False):
         body["stream"] = stream
         async with http.post(f"{providers.openai_url}/chat/completions", json=body) as response:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from typing import Any
 
@@ -123,6 +123,14 @@ async def test_speech_is_made_for_the_voice_plugin(providers: Providers) -> None
     await plugin.aclose()
 
 
+def first_of(coming: asyncio.Future[Any]) -> Callable[[Any], None]:
+    def note(event: Any) -> None:
+        if not coming.done():
+            coming.set_result(event)
+
+    return note
+
+
 async def test_realtime_hears_and_answers(
     providers: Providers, http: aiohttp.ClientSession
 ) -> None:
@@ -132,8 +140,8 @@ async def test_realtime_hears_and_answers(
     session = model.session()
     heard: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     made: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    session.on("input_audio_transcription_completed", lambda e: heard.done() or heard.set_result(e))
-    session.on("generation_created", lambda e: made.done() or made.set_result(e))
+    session.on("input_audio_transcription_completed", first_of(heard))
+    session.on("generation_created", first_of(made))
     for frame in spoken("I want to feel better", 24_000):
         session.push_audio(frame)
     assert (await asyncio.wait_for(heard, 10)).transcript

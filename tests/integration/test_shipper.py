@@ -42,7 +42,7 @@ from agent.local import postgres, postgres_programs
 from persistence import batches, database, dead_jobs, migrate, passages, streams, tombstones
 from persistence import shipper as shippers
 from persistence.deferring import Db
-from persistence.events import EndReason, Role, Segment
+from persistence.events import EndReason, Event, Role, Segment
 from persistence.journal import JournalWriter, Reading, glance, is_locked, recover
 from persistence.journal.lines import encode
 from persistence.shipper import Shipper
@@ -158,10 +158,10 @@ async def test_jobs_are_not_deferred_for_an_end_that_is_rolled_back(
 
 @pytest.mark.parametrize("first", [turn, marker])
 async def test_any_event_can_be_the_first_that_makes_its_session(
-    database_url: str, tmp_path: Path, first: object
+    database_url: str, tmp_path: Path, first: Callable[[UUID, int], Event]
 ) -> None:
     session_id = uuid4()
-    journal(tmp_path, [first(session_id, 1), ended()], session_id)  # type: ignore[operator]
+    journal(tmp_path, [first(session_id, 1), ended()], session_id)
     await ship(database_url, tmp_path)
     assert stored(database_url)[0]["status"] == "completed"
 
@@ -276,8 +276,8 @@ async def test_what_its_job_ended_is_not_read_whole_to_find_that_out(
         return recover(path, reason)
 
     monkeypatch.setattr(dead_jobs, "recover", recovered)
-    for events in (conversation(uuid4()), [started(), ended()]):
-        journal(tmp_path, events)
+    journal(tmp_path, conversation(uuid4()))
+    journal(tmp_path, [started(), ended()])
     left = journal(tmp_path, [started()])
     await ship(database_url, tmp_path)
     assert {path.stem for path in taken_over} == {str(left)}
@@ -442,8 +442,8 @@ async def test_a_killed_backend_in_mid_batch_costs_nothing(
     expected = {}
     for _ in range(6):
         session_id = uuid4()
-        events = [started(), *(turn(session_id, n) for n in range(1, 80)), ended()]
-        journal(tmp_path, events, session_id)
+        turns = (turn(session_id, n) for n in range(1, 80))
+        journal(tmp_path, [started(), *turns, ended()], session_id)
         expected[session_id] = 79
     kill = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

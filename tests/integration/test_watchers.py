@@ -17,7 +17,7 @@ BENCH = Path(__file__).parents[1] / "bench" / "run.py"
 def test_five_hundred_watchers_get_every_turn_once(tmp_path: Path) -> None:
     """While one of them is slow and ten vanish; over one connection to Postgres."""
     found = tmp_path / "found.json"
-    command = [sys.executable, BENCH, "watchers", "--json", found]
+    command = [sys.executable, str(BENCH), "watchers", "--json", str(found)]
     subprocess.run(command, check=True, timeout=300)
     data = json.loads(found.read_text())["watchers"]
     assert data["watchers"] == 500
