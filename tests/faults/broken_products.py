@@ -116,10 +116,10 @@ def lazy_job(settings: Settings, *arguments: Any) -> None:
     """Acknowledge what is in memory alone, until the session ends."""
     append, held = JournalFile.append, bytearray()
 
-    def later(self: JournalFile, lines: bytes) -> Appended:
+    def later(self: JournalFile, lines: bytes, at: float) -> Appended:
         held.extend(lines)
         if b'"kind":"ended"' in lines:
-            append(self, bytes(held))
+            append(self, bytes(held), at)
         return Appended(len(lines), None)
 
     _replace(JournalFile, append=later)
