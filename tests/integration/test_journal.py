@@ -30,6 +30,7 @@ from persistence.journal import (
     session_id_of,
     try_lock,
 )
+from persistence.journal import file as files
 from persistence.journal import writer as writers
 from persistence.journal.lines import encode, sign_of_life
 from persistence.recovery import receipt_of
@@ -173,6 +174,25 @@ async def test_nothing_counts_as_durable_before_its_own_sync(
     assert not await journal.durable(0.05)
     go.set()
     assert await journal.durable(10)
+
+
+async def test_the_name_of_a_journal_is_durable_before_its_first_event_counts(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is synced in a file that a power cut leaves without a name is lost."""
+    done: list[object] = []
+    sync = os.fdatasync
+
+    def sync_events(fd: int) -> None:
+        done.append("events")
+        sync(fd)
+
+    monkeypatch.setattr(files, "sync_folder", done.append)
+    monkeypatch.setattr(os, "fdatasync", sync_events)
+    writer, _ = opened()
+    writer.append(started())
+    assert await writer.durable(10)
+    assert done == [tmp_path, "events"]
 
 
 async def test_a_commit_tells_nobody_whose_events_came_later(
