@@ -28,6 +28,7 @@ from persistence.journal import (
     read,
     recover,
     session_id_of,
+    takeover,
     try_lock,
 )
 from persistence.journal import file as files
@@ -476,6 +477,20 @@ def test_recovery_ends_a_session_once(tmp_path: Path) -> None:
     assert isinstance(end, Ended)
     assert (end.reason, end.at.timestamp()) == (EndReason.WORKER_LOST, T0.timestamp() + 900)
     assert path.stat().st_mtime == T0.timestamp() + 900
+
+
+def test_what_a_recovery_has_put_in_the_journals_place_stays_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name is durable once it is the new file's."""
+    path = tmp_path / f"{uuid4()}.journal"
+    path.write_bytes(encode(started()))
+    synced: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        takeover, "sync_folder", lambda folder: synced.append((folder, ended(path)))
+    )
+    assert recover(path, EndReason.ERROR)
+    assert synced == [(tmp_path, True)]
 
 
 def test_recovery_of_an_empty_or_missing_journal(tmp_path: Path) -> None:
