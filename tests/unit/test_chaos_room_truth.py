@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.plan import Talk
-from agent.local.chaos.room_truth import Room, judged, unsent
+from agent.local.chaos.room_truth import Room, judged, righted, unsent
 from agent.local.chaos.speech import Line, Way
 from agent.local.chaos.truth import Held
+from agent.local.chaos.verdict import Kind
 from agent.local.providers import lines
+from agent.local.wrong_clock import WrongClock
 from persistence.events import EndReason
 
 GREETING = lines.reply(lines.GREETING_ID)
@@ -149,6 +155,53 @@ def test_words_that_were_cut_off_are_of_the_client_whose_connection_they_came_ov
 def test_what_nobody_said_in_this_room_is_found(tmp_path: Path) -> None:
     other = ("client", lines.utterance(77))
     assert kinds(room(tmp_path), held(*WHOLE, other, analyses=1)) == {"invented"}
+
+
+@pytest.mark.parametrize("off", [7200.0, -7200.0])
+def test_a_session_that_began_by_a_wrong_clock_is_judged_by_when_it_was(
+    tmp_path: Path, off: float
+) -> None:
+    """Also where another agent, by another clock, came into the same room after it."""
+    clock, since = jumping(tmp_path), time.monotonic()
+    clock.jump(off)
+    first = time.time()
+    clock.jump(0.0)
+    rows = [session("b", first + off), session("a", first + 0.1)]
+    turns = [
+        {"session": "a", "role": "client", "text": "later", "began": first + 0.2},
+        {"session": "b", "role": "client", "text": "sooner", "began": first + off + 0.1},
+    ]
+    right, findings = righted(Held(rows, turns), clock, since)
+    assert findings == []
+    assert [turn["text"] for turn in right.turns] == ["sooner", "later"]
+    assert [round(turn["began"] - first, 3) for turn in right.turns] == [0.1, 0.2]
+    assert [round(row["ended"] - first, 3) for row in right.sessions] == [1.0, 1.1]
+
+
+def test_a_session_that_began_when_no_clock_showed_that_is_found(tmp_path: Path) -> None:
+    clock, since = jumping(tmp_path), time.monotonic()
+    clock.jump(7200.0)
+    clock.jump(0.0)
+    for began in (time.time() + 3600, time.time() - 3600):
+        _, (found,) = righted(Held([session("a", began)], []), clock, since)
+        assert found.kind is Kind.UNTRUE_END
+
+
+def test_a_session_cannot_have_lasted_longer_than_its_campaign(tmp_path: Path) -> None:
+    one = room(tmp_path, GREETING, lines.reply(11))
+    spoken = one.spoken(SAID, ())
+    assert judged([one], spoken, held(*WHOLE), frozenset(), (90.0, 120.0)) == []
+    for lived in ((95.0, 120.0), (90.0, 115.0)):
+        (found,) = judged([one], spoken, held(*WHOLE), frozenset(), lived)
+        assert found.kind is Kind.UNTRUE_END
+
+
+def jumping(folder: Path) -> Clock:
+    return Clock(WrongClock.made(folder, folder / "clock"))
+
+
+def session(id_: str, started: float) -> dict[str, Any]:
+    return {"id": id_, "room": "r", "started": started, "ended": started + 1.0}
 
 
 def test_a_room_in_which_a_client_was_answered_has_a_session(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from agent.local.wrong_clock import WrongClock
+
+_SLACK = 0.5
+"""Seconds by which a stored time may differ from what the clock showed then."""
 
 
 class _Shown(NamedTuple):
@@ -28,6 +32,11 @@ class Clock:
     wrong: WrongClock | None = None
     """None where no clock can be made wrong: it is right then."""
     _shown: list[_Shown] = field(default_factory=lambda: [_Shown(-math.inf, -math.inf, 0.0)])
+
+    @classmethod
+    def made(cls, library: Path | None, file: Path) -> Clock:
+        """Return one that `library` can make wrong, by `file`; without it, one that cannot be."""
+        return cls(WrongClock.made(library, file) if library else None)
 
     @property
     def file(self) -> Path | None:
@@ -45,9 +54,22 @@ class Clock:
 
     def showed(self, since: float, until: float) -> list[float]:
         """Return by how much it was off from `since` to `until`, by `time.monotonic()`."""
+        return [shown.off for shown, end in self._until() if shown.since <= until and since <= end]
+
+    def off_at(self, shown: float, since: float) -> float | None:
+        """Return by how much it was off when it showed `shown` (seconds since 1970).
+
+        None if it did not do so from `since` (`time.monotonic()`) until now.
+        """
+        now, right = time.monotonic(), time.time() - time.monotonic()
+        for moment, end in self._until():
+            at = shown - right - moment.off
+            first, last = max(moment.since, since), min(end, now)
+            if first - _SLACK <= at <= last + _SLACK:
+                return moment.off
+        return None
+
+    def _until(self) -> Iterator[tuple[_Shown, float]]:
+        """Yield all that it showed, and up to when."""
         ends = [*(after.surely for after in self._shown[1:]), math.inf]
-        return [
-            shown.off
-            for shown, end in zip(self._shown, ends, strict=True)
-            if shown.since <= until and since <= end
-        ]
+        yield from zip(self._shown, ends, strict=True)

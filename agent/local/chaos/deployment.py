@@ -19,6 +19,7 @@ from livekit import api
 
 from agent.local import livekit_server
 from agent.local.chaos import stand_ins
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.database import Database
 from agent.local.chaos.plan import Talk
 from agent.local.livekit_server import Credentials, LiveKitServer
@@ -43,6 +44,8 @@ class Deployment:
     proxy: Proxy
     folder: Path
     binary: Path
+    clock: Clock = field(default_factory=Clock)
+    """Of the worker's machine; LiveKit, Postgres, providers and clients have the right time."""
     credentials: Credentials = field(
         default_factory=lambda: Credentials("coachchaos", secrets.token_urlsafe(36))
     )
@@ -143,6 +146,7 @@ class Deployment:
     def _environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            **(self.clock.wrong.environment if self.clock.wrong else {}),
             "LIVEKIT_URL": self.livekit.url,
             "LIVEKIT_API_KEY": self.credentials.key,
             "LIVEKIT_API_SECRET": self.credentials.secret,

@@ -157,6 +157,7 @@ _ROOM_WEIGHTS: Mapping[Kind, int] = {
     Kind.NET_RESET: 3,
     Kind.NET_BLACK_HOLE: 3,
     Kind.NET_LATENCY: 3,
+    Kind.CLOCK_JUMPED: 6,
     Kind.LIVEKIT_KILLED: 1,
     Kind.CLIENT_VANISHED: 3,
     Kind.CLIENT_BACK: 3,
@@ -182,12 +183,16 @@ _SECONDS: Mapping[Kind, tuple[float, float]] = {
     Kind.WORKER_STALLED: (0.1, 2.5),
     Kind.NET_AWAY: (2.5, 3.5),
     Kind.NET_SLOW_CLOSE: (0.2, 1.0),
-    Kind.CLOCK_JUMPED: (0.1, 2.5),
+    Kind.CLOCK_JUMPED: (0.2, 4.0),
 }
 _OTHER_SECONDS = (0.0, 1.2)
 CLOCKS = frozenset({Kind.CLOCK_JUMPED, Kind.CLOCK_LOST})
-_JUMPS = (60.0, 5 * 3600.0)
-"""Seconds; as many jumps by minutes as by hours."""
+_JUMPS: Mapping[Level, tuple[float, float]] = {
+    Level.PROCESS: (60.0, 5 * 3600.0),
+    Level.ROOM: (600.0, 5 * 3600.0),
+}
+"""Seconds; as many jumps by minutes as by hours. No less than what a campaign lasts: when a session
+began, and by which clock, is then told by the time of its beginning."""
 
 _LATE_KINDS = {
     Kind.WORKER_KILLED,
@@ -225,14 +230,14 @@ def _faults(dice: random.Random, level: Level) -> list[Fault]:
             kind,
             dice.randrange(100),
             round(dice.uniform(*_SECONDS.get(kind, _OTHER_SECONDS)), 3),
-            _jump(dice) if kind in CLOCKS else 0.0,
+            _jump(dice, level) if kind in CLOCKS else 0.0,
         )
         for kind in kinds
     ]
 
 
-def _jump(dice: random.Random) -> float:
-    shortest, longest = _JUMPS
+def _jump(dice: random.Random, level: Level) -> float:
+    shortest, longest = _JUMPS[level]
     seconds: float = shortest * (longest / shortest) ** dice.random()
     return round(dice.choice((-1, 1)) * seconds, 3)
 

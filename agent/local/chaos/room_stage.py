@@ -13,6 +13,7 @@ from agent.local.chaos import room_truth
 from agent.local.chaos.deployment import Deployment
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign
+from agent.local.chaos.room_truth import CLOCKS_SECONDS
 from agent.local.chaos.rooms import Playing
 from agent.local.chaos.truth import Held
 from persistence import audit
@@ -40,7 +41,10 @@ class RoomStage:
         state.write_private(folder / "wire.json", "\n".join(map(json.dumps, said)))
         unsent = room_truth.unsent(said, play.deaf)
         spoken = [piece for room in play.rooms for piece in room.spoken(said, unsent)]
-        findings = room_truth.judged(play.rooms, spoken, held, await self._wrong(held))
+        right, findings = room_truth.righted(held, self.deployment.clock, began)
+        lived = (began - time.monotonic() + time.time() - CLOCKS_SECONDS, time.time())
+        wrong = await self._wrong(held)
+        findings += room_truth.judged(play.rooms, spoken, right, wrong, lived)
         return Outcome.of(
             campaign,
             hit,

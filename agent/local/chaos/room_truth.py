@@ -10,6 +10,7 @@ from pathlib import Path
 import prompts
 from agent.jobs.summary import MIN_TURNS
 from agent.local.chaos import records
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.endings import Ending, judge_ends
 from agent.local.chaos.plan import Talk
 from agent.local.chaos.records import Entry
@@ -180,15 +181,53 @@ def _heard_too_late(said: Sequence[Entry]) -> set[int]:
     }
 
 
+def righted(held: Held, clock: Clock, since: float) -> tuple[Held, list[Finding]]:
+    """Return `held` with all times as they were, whatever the worker's `clock` showed.
+
+    A session's times are those of that clock when it began; it began after `since`, by
+    `time.monotonic()`. That of which this cannot be is found.
+    """
+    offs = {row["id"]: clock.off_at(row["started"], since) for row in held.sessions}
+    off = {session: found or 0.0 for session, found in offs.items()}
+    sessions = [
+        {**row, "started": row["started"] - off[row["id"]], "ended": row["ended"] - off[row["id"]]}
+        if row["ended"] is not None
+        else row
+        for row in held.sessions
+    ]
+    began = {row["id"]: row["started"] for row in sessions}
+    turns = [{**turn, "began": turn["began"] - off[turn["session"]]} for turn in held.turns]
+    turns.sort(key=lambda turn: began[turn["session"]])
+    findings = [
+        Finding(Kind.UNTRUE_END, session, "it began at a time that no clock showed")
+        for session, found in offs.items()
+        if found is None
+    ]
+    return Held(sessions, turns, held.refused), findings
+
+
 def judged(
-    rooms: Sequence[Room], spoken: Sequence[Spoken], held: Held, broken: frozenset[str]
+    rooms: Sequence[Room],
+    spoken: Sequence[Spoken],
+    held: Held,
+    broken: frozenset[str],
+    lived: tuple[float, float] | None = None,
 ) -> list[Finding]:
-    """Return all that is wrong; `broken` are the sessions with a wrong receipt."""
+    """Return all that is wrong; `broken` are the sessions with a wrong receipt.
+
+    `lived` is from when to when there can have been sessions, in seconds since 1970.
+    """
     rooms_of = {row["id"]: row["room"] for row in held.sessions}
     stored = [replace(turn, session=rooms_of[turn.session]) for turn in held.stored()]
     ending = {room.name: frozenset(map(str, room.reasons())) for room in rooms}
     expected = [
-        Ending(row["id"], ending[row["room"]], jobs=int(row["turns"] >= MIN_TURNS))
+        Ending(
+            row["id"],
+            ending[row["room"]],
+            began=lived,
+            ended=lived,
+            jobs=int(row["turns"] >= MIN_TURNS),
+        )
         for row in held.sessions
     ]
     return [

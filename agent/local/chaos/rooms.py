@@ -90,6 +90,7 @@ class Playing:
     async def settle(self) -> list[Finding]:
         """Let everything come to its end, nothing being broken; return what did not."""
         self.deployment.heal()
+        self.deployment.clock.jump(0.0)
         await asyncio.to_thread(self.deployment.proxy.heal)
         for caller in self.callers.values():
             self.deployment.children.stop(caller, 1)
@@ -158,6 +159,7 @@ class Playing:
             Kind.NET_RESET: partial(self._network_for, toxiproxy.reset_peer()),
             Kind.NET_BLACK_HOLE: partial(self._network_for, toxiproxy.black_hole()),
             Kind.NET_LATENCY: partial(self._network_for, toxiproxy.latency(0.2, 0.1)),
+            Kind.CLOCK_JUMPED: self._jump,
             Kind.LIVEKIT_KILLED: self._kill_livekit,
             Kind.CLIENT_VANISHED: partial(self._lose_client, back=False),
             Kind.CLIENT_BACK: partial(self._lose_client, back=True),
@@ -209,6 +211,7 @@ class Playing:
         """Start a worker again in place of one that is gone, and wait for it."""
         await asyncio.sleep(seconds)
         worker.process.wait()
+        self.deployment.clock.jump(0.0)  # LiveKit lets nobody in whose clock is wrong
         self.deployment.start_worker()
         await self._worker_ready()
 
@@ -228,6 +231,12 @@ class Playing:
             await asyncio.sleep(fault.seconds)
             await asyncio.to_thread(self.deployment.proxy.remove, name)
         return True
+
+    async def _jump(self, fault: Fault) -> bool:
+        hit = self.deployment.clock.jump(fault.jump)
+        await asyncio.sleep(fault.seconds)
+        self.deployment.clock.jump(0.0)
+        return hit
 
     async def _kill_livekit(self, fault: Fault) -> bool:
         async with self._livekit:

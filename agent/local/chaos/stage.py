@@ -27,7 +27,6 @@ from agent.local.chaos.small_disk import small_disk
 from agent.local.chaos.truth import Held, Told
 from agent.local.chaos.verdict import Finding, Kind, Spoken, judge
 from agent.local.toxiproxy import Proxy
-from agent.local.wrong_clock import WrongClock
 from agent.settings import Settings
 from persistence import audit
 from persistence.database import connect
@@ -62,7 +61,7 @@ class Stage:
         journals.mkdir(mode=0o700)
         fills = any(fault.kind is Breakage.DISK_FULL for fault in campaign.faults)
         with small_disk(journals) if fills else nullcontext() as disk:
-            nursery, clock = Nursery(folder, self.clocks), self._clock(folder)
+            nursery, clock = Nursery(folder, self.clocks), Clock.made(self.clocks, folder / "clock")
             scene = self._scene(nursery, campaign, folder, disk or journals, clock)
             breaking = Breaking(scene, self.database, self.proxy, disk, clock)
             try:
@@ -88,9 +87,6 @@ class Stage:
             turns=len(held.turns),
             seconds=time.monotonic() - began,
         )
-
-    def _clock(self, folder: Path) -> Clock:
-        return Clock(WrongClock.made(self.clocks, folder / "clock") if self.clocks else None)
 
     def _scene(
         self, nursery: Nursery, campaign: Campaign, folder: Path, journals: Path, clock: Clock

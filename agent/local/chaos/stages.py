@@ -11,6 +11,7 @@ from typing import assert_never
 
 from agent.local import livekit_server, toxiproxy, wrong_clock
 from agent.local.chaos import stand_ins
+from agent.local.chaos.clocks import Clock
 from agent.local.chaos.database import Database
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Level
@@ -58,7 +59,8 @@ async def _room_stage(folder: Path, report: Report) -> AsyncIterator[Play]:
     place.mkdir(mode=0o700, parents=True)
     with _wired(folder, report) as (children, database, proxy):
         binary = livekit_server.find_or_build(children, report=report)
-        deployment = Deployment(children, database, proxy, place, binary)
+        clock = Clock.made(_clocks(), place / "clock")
+        deployment = Deployment(children, database, proxy, place, binary, clock)
         try:
             yield RoomStage(deployment).play
         finally:
