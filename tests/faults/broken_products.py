@@ -27,6 +27,7 @@ from persistence.journal.file import Appended, JournalFile
 from persistence.journal.writer import JournalWriter
 
 _worker, _job = worker.run, job.run
+_RENEW, _RUNS_OUT = liveness._RENEW, "now() + %(seconds)s * interval '1 s'"
 
 
 def _replace(owner: object, **parts: Callable[..., Any]) -> None:
@@ -160,6 +161,19 @@ def drowsy_job(settings: Settings, *arguments: Any) -> None:
     touch = JournalFile.touch
     _replace(JournalFile, touch=lambda self, _: touch(self, time.time()))
     _job(settings, *arguments)
+
+
+def solitary_worker(settings: Settings, record: Path) -> None:
+    """Reckon leases by the machine's clock, not by the one that all workers share."""
+    renew = liveness.Lease.renew
+
+    async def by_its_own(self: liveness.Lease) -> None:
+        runs_out = f"to_timestamp({time.time() + settings.lease_seconds})"
+        liveness._RENEW = _RENEW.replace(_RUNS_OUT, runs_out)
+        await renew(self)
+
+    liveness.Lease.renew = by_its_own  # type: ignore[method-assign]
+    _worker(settings, record)
 
 
 def impatient_job(settings: Settings, *arguments: Any) -> None:

@@ -112,6 +112,7 @@ def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
     [
         (broken_products.clockwatching_job, {"misordered", "untrue end"}),
         (broken_products.drowsy_job, {"untrue end"}),
+        (broken_products.solitary_worker, {"reclaimed"}),
     ],
 )
 def test_a_product_that_goes_by_the_wall_clock_is_found_out(
@@ -121,7 +122,7 @@ def test_a_product_that_goes_by_the_wall_clock_is_found_out(
     body: Callable[..., None],
     kinds: set[str],
 ) -> None:
-    monkeypatch.setattr(job, "run", body)
+    monkeypatch.setattr(worker if "worker" in body.__name__ else job, "run", body)
     found_out(tmp_path, kinds, MANY)
 
 

@@ -26,23 +26,34 @@ from agent.local.postgres import Postgres, PostgresError
 from persistence import migrate
 
 ROLE = "coach_chaos"
+LEASE_SECONDS = 1.5
 _RESTART_SECONDS = 30.0
 _LOOK_SECONDS = 0.05
 _EMPTIED = (
     "sessions", "appointments", "worker_leases", "dead_letters", "tombstones", "analysis_runs",
     "procrastinate_jobs", "procrastinate_workers", "chaos_ends",
-    "chaos_summaries",
+    "chaos_summaries", "chaos_renewals",
 )  # fmt: skip
 _WITNESS = """
 CREATE TABLE chaos_ends (
     session_id uuid NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp(),
     end_reason text, provisional boolean NOT NULL, lease_held boolean NOT NULL
 );
+CREATE TABLE chaos_renewals (worker_id uuid NOT NULL, at timestamptz NOT NULL DEFAULT now());
+CREATE FUNCTION chaos_renewed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    INSERT INTO chaos_renewals (worker_id) VALUES (NEW.worker_id);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_renewed AFTER INSERT OR UPDATE ON worker_leases FOR EACH ROW
+    WHEN (NEW.stopped_at IS NULL AND NEW.renewed_at > '-infinity')
+    EXECUTE FUNCTION chaos_renewed();
 CREATE FUNCTION chaos_witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO chaos_ends (session_id, end_reason, provisional, lease_held)
     VALUES (NEW.id, NEW.end_reason, NEW.reclaimed_at IS NOT NULL, EXISTS (
-        SELECT FROM worker_leases l WHERE l.worker_id = NEW.worker_id AND l.expires_at > now()));
+        SELECT FROM chaos_renewals r WHERE r.worker_id = NEW.worker_id
+            AND r.at > now() - {lease_seconds} * interval '1 s'));
     RETURN NEW;
 END $$;
 CREATE TRIGGER chaos_witness AFTER UPDATE OF status ON sessions FOR EACH ROW
@@ -57,7 +68,8 @@ CREATE TRIGGER chaos_reader AFTER UPDATE OF ai_summary ON sessions FOR EACH ROW
     EXECUTE FUNCTION chaos_reader();
 """
 """Sees every end of a session, also one that is taken back, and every summary that is written: rows
-alone show only the last."""
+alone show only the last. Whether a worker had been in touch, it saw by its renewals, not by when it
+says that its lease runs out."""
 
 
 class Database:
@@ -71,10 +83,11 @@ class Database:
 
     @classmethod
     @contextmanager
-    def created(cls, folder: Path) -> Iterator[Database]:
+    def created(cls, folder: Path, lease_seconds: float = LEASE_SECONDS) -> Iterator[Database]:
         """Give a server on new data, which goes at the end of the block.
 
         It belongs to who has `folder`, and so does what an earlier, killed owner left of it.
+        `lease_seconds` is how long after a renewal no session of a worker may be reclaimed.
         """
         data = postgres.data_dir(folder)
         if (data / "PG_VERSION").exists():
@@ -82,7 +95,7 @@ class Database:
         shutil.rmtree(data, ignore_errors=True)
         database = cls(data)
         try:
-            database.set_up()
+            database.set_up(lease_seconds)
             yield database
         finally:
             database.stop()
@@ -200,7 +213,7 @@ class Database:
         pid = (self._data / "postmaster.pid").read_text().split("\n", 1)[0]
         return psutil.Process(int(pid))
 
-    def set_up(self) -> None:
+    def set_up(self, lease_seconds: float) -> None:
         """Make the schema, the role of workers, and the witness of every end."""
         migrate.upgrade(self._server.url)
         with self.admin() as db:
@@ -208,7 +221,7 @@ class Database:
             db.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(_ROLE, password))
         migrate.grant(self._server.url, ROLE)
         with self.admin() as db:
-            db.execute(_WITNESS.encode())
+            db.execute(_WITNESS.format(lease_seconds=lease_seconds).encode())
 
 
 _ROLE = sql.Identifier(ROLE)

@@ -31,6 +31,7 @@ from agent.settings import Pipeline
 AGENT = "voice-coach"
 GRACE_SECONDS = 8.0
 """For a client to come back; shorter than in life, so that campaigns are."""
+LEASE_SECONDS = 5.0
 _CALL_SECONDS = 5.0
 _STOP_SECONDS = 20.0
 
@@ -163,7 +164,7 @@ class Deployment:
             "COACH_DRAIN_SECONDS": "0",
             "COACH_LONE_CLIENT_SECONDS": "1",
             "COACH_CLIENT_GRACE_SECONDS": str(GRACE_SECONDS),
-            "COACH_LEASE_SECONDS": "5",
+            "COACH_LEASE_SECONDS": str(LEASE_SECONDS),
             "COACH_LEASE_RENEWAL_SECONDS": "1",
         }
 

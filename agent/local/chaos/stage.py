@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from agent.local.chaos import afterwards, truth
 from agent.local.chaos.breaking import Breaking
 from agent.local.chaos.clocks import Clock
-from agent.local.chaos.database import Database
+from agent.local.chaos.database import LEASE_SECONDS, Database
 from agent.local.chaos.endings import judge_ends
 from agent.local.chaos.nursery import Nursery
 from agent.local.chaos.outcome import Outcome
@@ -31,7 +31,7 @@ from agent.settings import Settings
 from persistence import audit
 from persistence.database import connect
 
-LEASE_SECONDS, RENEWAL_SECONDS = 1.5, 0.3
+RENEWAL_SECONDS = 0.3
 SHIP_SECONDS = 20.0
 SETTLE_SECONDS = 60.0
 """In which everything is in Postgres once nothing is broken any more."""

@@ -12,7 +12,7 @@ from typing import assert_never
 from agent.local import livekit_server, toxiproxy, wrong_clock
 from agent.local.chaos import stand_ins
 from agent.local.chaos.clocks import Clock
-from agent.local.chaos.database import Database
+from agent.local.chaos.database import LEASE_SECONDS, Database
 from agent.local.chaos.outcome import Outcome
 from agent.local.chaos.plan import Campaign, Level
 from agent.local.chaos.stage import Stage
@@ -42,7 +42,7 @@ def opened(level: Level, folder: Path, report: Report) -> AbstractAsyncContextMa
 
 @asynccontextmanager
 async def _process_stage(folder: Path, report: Report) -> AsyncIterator[Play]:
-    with _wired(folder, report) as (children, database, proxy):
+    with _wired(folder, report, LEASE_SECONDS) as (children, database, proxy):
         child, urls = stand_ins.start(children)
         try:
             yield Stage(database, proxy, urls["openai"], _clocks()).play
@@ -52,15 +52,16 @@ async def _process_stage(folder: Path, report: Report) -> AsyncIterator[Play]:
 
 @asynccontextmanager
 async def _room_stage(folder: Path, report: Report) -> AsyncIterator[Play]:
-    from agent.local.chaos.deployment import Deployment  # noqa: PLC0415 it loads LiveKit
+    from agent.local.chaos import deployment as deployments  # noqa: PLC0415 it loads LiveKit
     from agent.local.chaos.room_stage import RoomStage  # noqa: PLC0415
 
     place = folder / "work" / "rooms"
     place.mkdir(mode=0o700, parents=True)
-    with _wired(folder, report) as (children, database, proxy):
+    lease_seconds = deployments.LEASE_SECONDS
+    with _wired(folder, report, lease_seconds) as (children, database, proxy):
         binary = livekit_server.find_or_build(children, report=report)
         clock = Clock.made(_clocks(), place / "clock")
-        deployment = Deployment(children, database, proxy, place, binary, clock)
+        deployment = deployments.Deployment(children, database, proxy, place, binary, clock)
         try:
             yield RoomStage(deployment).play
         finally:
@@ -69,13 +70,15 @@ async def _room_stage(folder: Path, report: Report) -> AsyncIterator[Play]:
 
 
 @contextmanager
-def _wired(folder: Path, report: Report) -> Iterator[tuple[Children, Database, Proxy]]:
+def _wired(
+    folder: Path, report: Report, lease_seconds: float
+) -> Iterator[tuple[Children, Database, Proxy]]:
     """Give a Postgres, and the fault proxy before it."""
     children = Children(folder)
     children.end_orphans()
     proxies = toxiproxy.start(children, toxiproxy.PROGRAM.find_or_build(children, report=report))
     try:
-        with Database.created(folder) as database:
+        with Database.created(folder, lease_seconds) as database:
             yield children, database, proxies.proxy("postgres", database.port)
     finally:
         toxiproxy.stop(children, proxies)
