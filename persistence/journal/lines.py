@@ -139,9 +139,10 @@ def sign_of_life(event: Event | None, mtime: float) -> datetime:
     """Return the later of `event` and `mtime` (seconds since the epoch), in UTC.
 
     Nobody has lived in the future: an `mtime` from there is of a clock that was wrong, unless the
-    session's own times are: then the clock was set back since.
+    session's own times are: then the clock was set back since. Without an event it is all there is.
     """
-    now = time.time()
-    at = event.at.timestamp() if event else 0.0
-    touched = datetime.fromtimestamp(mtime if at > now else min(mtime, now), UTC)
-    return touched if event is None else max(touched, event.at.astimezone(UTC))
+    if event is None:
+        return datetime.fromtimestamp(mtime, UTC)
+    at, now = event.at.astimezone(UTC), time.time()
+    touched = mtime if at.timestamp() > now else min(mtime, now)
+    return max(datetime.fromtimestamp(touched, UTC), at)

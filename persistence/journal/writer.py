@@ -213,7 +213,7 @@ class JournalWriter:
             self._touch()
         if self._file is None and self._retry_at <= now:
             self._file = JournalFile.create(self._folder, self._session_id)
-            self._touch_at = now + self._touch_seconds
+            self._touch()
         if batch and self._file is not None:
             self._commit(self._file, batch)
 

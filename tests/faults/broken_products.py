@@ -169,7 +169,8 @@ def solitary_worker(settings: Settings, record: Path) -> None:
 
     async def by_its_own(self: liveness.Lease) -> None:
         runs_out = f"to_timestamp({time.time() + settings.lease_seconds})"
-        liveness._RENEW = _RENEW.replace(_RUNS_OUT, runs_out)
+        kept = _RENEW.replace("GREATEST(l.expires_at, EXCLUDED.expires_at)", "EXCLUDED.expires_at")
+        liveness._RENEW = kept.replace(_RUNS_OUT, runs_out)
         await renew(self)
 
     liveness.Lease.renew = by_its_own  # type: ignore[method-assign]

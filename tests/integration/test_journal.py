@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import random
@@ -33,6 +34,7 @@ from persistence.journal import (
 )
 from persistence.journal import file as files
 from persistence.journal import writer as writers
+from persistence.journal.file import Appended, JournalFile
 from persistence.journal.lines import encode, sign_of_life
 from persistence.recovery import receipt_of
 
@@ -359,6 +361,26 @@ def test_a_clock_that_was_set_back_since_takes_no_life_from_a_session() -> None:
     ahead = turn(1).model_copy(update={"at": datetime.now(UTC) + timedelta(hours=2)})
     silent_until = ahead.at + timedelta(minutes=5)
     assert sign_of_life(ahead, silent_until.timestamp()) == silent_until
+
+
+def test_where_no_event_reached_the_disk_the_file_says_when_its_job_lived() -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=2)
+    assert sign_of_life(None, ahead.timestamp()) == ahead
+
+
+async def test_a_journal_that_nothing_is_in_yet_bears_its_sessions_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may refuse all that is written until the job is killed."""
+    real, session_id = time.time, uuid4()
+    monkeypatch.setattr(time, "time", lambda: real() - 7200)
+    full = Appended(0, OSError(errno.ENOSPC, "full"))
+    monkeypatch.setattr(JournalFile, "append", lambda *_: full)
+    journal = JournalWriter.create(tmp_path, session_id, max_bytes=ROOMY)
+    journal.append(turn(1))
+    await until(lambda: journal.trouble is not None)
+    assert (tmp_path / f"{session_id}.journal").stat().st_mtime < real() - 7000
+    assert not journal.close(0)
 
 
 def test_the_last_event_is_found_behind_a_long_corrupt_tail(tmp_path: Path) -> None:
