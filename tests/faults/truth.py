@@ -110,7 +110,7 @@ class Talk:
             frozenset({self.reason}),
             frozenset({"completed"}),
             frozenset({"complete"}),
-            (self.ended_at - CLOCKS, self.ended_at + END_SECONDS),
+            ended=(self.ended_at - CLOCKS, self.ended_at + END_SECONDS),
             reclaimable=reclaimable,
             jobs=int(self.turns >= MIN_TURNS),
         )
