@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -36,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if THE_DEVELOPERS_OWN.fullmatch(name)]:
         del os.environ[name]
     Settings.model_config["env_file"] = None
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # as a shell starts what is in its background: what tests start would not hear a Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

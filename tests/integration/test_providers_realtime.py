@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from deployment import eventually
 from livekit import rtc
 from livekit.agents import APIConnectOptions, llm
 from livekit.plugins.openai import realtime
@@ -105,9 +106,13 @@ async def test_the_conversation_of_client_and_server_agree(client: Client) -> No
     await message(await client.next("generation_created"))
     client.say(6)
     await message(await client.next("generation_created"))
-    said = [item.text_content for item in client.session.chat_ctx.items if item.type == "message"]
     expected = [lines.utterance(5), lines.reply(5), lines.utterance(6), lines.reply(6)]
-    assert [(text or "").strip() for text in said] == expected
+
+    async def agreed() -> bool:  # the text of an item comes behind its message's
+        messages = [i for i in client.session.chat_ctx.items if i.type == "message"]
+        return [(item.text_content or "").strip() for item in messages] == expected
+
+    await eventually(agreed)
 
 
 async def test_a_reply_that_is_asked_for_is_given_without_speech(client: Client) -> None:
