@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -65,6 +66,24 @@ async def test_a_folder_with_a_job_that_hangs_holds_up_no_other(
     async with Estate.claimed(settings) as estate, running(estate.tasks()):
         over = "SELECT count(*) FROM sessions WHERE status <> 'active'"
         await until(lambda: value(database_url, over) == 1)
+    hung.close(10)
+
+
+async def test_a_worker_that_stops_before_all_is_in_postgres_keeps_its_lease(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A session that still runs would be taken for a lost one's: it lives as long as the lease."""
+    settings = Settings(
+        database_url=database_url, journal_dir=tmp_path, run_jobs=False, ship_seconds=0.1
+    )
+    lease = "SELECT stopped_at IS NULL AND expires_at > now() FROM worker_leases"
+    async with Estate.claimed(settings) as estate:
+        hung = await job_of_another_life(estate.folder.path, uuid4())
+        async with running(estate.tasks()):
+            await estate.known_alive()
+            await until(lambda: value(database_url, "SELECT count(*) FROM turns") == 1)
+            assert await estate.flush(hurried=asyncio.Event()) == 1
+    assert value(database_url, lease) is True
     hung.close(10)
 
 

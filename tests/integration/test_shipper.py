@@ -265,6 +265,34 @@ async def test_a_dead_job_under_a_live_worker_is_ended_as_an_error(
     assert session["completeness"] == "recovered"
 
 
+async def test_speech_that_is_no_turn_yet_takes_a_provisional_end_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It makes no row, and is a sign of life all the same."""
+    job = JournalWriter.create(tmp_path, uuid4(), max_bytes=ROOMY)
+    job.append(started())
+    async with shipping(database_url, tmp_path):
+        await until(lambda: stored(database_url))
+        execute(
+            database_url,
+            "UPDATE sessions SET status = 'cancelled', end_reason = 'worker_lost',"
+            " ended_at = now(), reclaimed_at = now()",
+        )
+        job.append(
+            Segment(
+                at=T0,
+                segment_id=uuid4(),
+                role=Role.CLIENT,
+                speaker_identity="client-anna",
+                text="I am still here.",
+                started_at=T0,
+                ended_at=T0,
+            )
+        )
+        await until(lambda: stored(database_url, status="active"))
+        await asyncio.to_thread(job.close, 10)
+
+
 async def test_what_its_job_ended_is_not_read_whole_to_find_that_out(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
