@@ -22,7 +22,6 @@ from agent.local import wrong_clock as wrong_clocks
 from agent.local.chaos import campaigns, job, worker
 from agent.local.chaos.campaigns import FAILED, INTERRUPTED, PASSED, Wanted
 from agent.local.processes import pause
-from agent.local.wrong_clock import WrongClock
 
 CLOCKS = ["clock_jumped", "clock_lost"]
 WHICH = shutil.which
@@ -72,6 +71,8 @@ MANY = 60
 
 SEED = 4
 """Of plans in which enough of every kind is among the first."""
+FAR_BEHIND = 49
+"""Of plans in which a clock is hours behind for as long as a lease lasts."""
 
 
 def broken(body: Callable[..., None], *kinds: str) -> Any:
@@ -107,23 +108,24 @@ def test_a_product_that_is_broken_is_found_out_and_the_evidence_kept(
 
 @pytest.mark.full
 @pytest.mark.chaos
+@pytest.mark.usefixtures("wrong_clock")
 @pytest.mark.parametrize(
-    ("body", "kinds"),
+    ("body", "kinds", "seed"),
     [
-        (broken_products.clockwatching_job, {"misordered", "untrue end"}),
-        (broken_products.drowsy_job, {"untrue end"}),
-        (broken_products.solitary_worker, {"reclaimed"}),
+        (broken_products.clockwatching_job, {"misordered", "untrue end"}, SEED),
+        (broken_products.drowsy_job, {"untrue end"}, SEED),
+        (broken_products.solitary_worker, {"reclaimed"}, FAR_BEHIND),
     ],
 )
 def test_a_product_that_goes_by_the_wall_clock_is_found_out(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    wrong_clock: WrongClock,
     body: Callable[..., None],
     kinds: set[str],
+    seed: int,
 ) -> None:
     monkeypatch.setattr(worker if "worker" in body.__name__ else job, "run", body)
-    found_out(tmp_path, kinds, MANY)
+    found_out(tmp_path, kinds, MANY, seed)
 
 
 @pytest.mark.full
@@ -143,14 +145,14 @@ def test_where_no_clock_can_be_wrong_that_is_said_first_and_the_rest_is_broken(
     assert more
 
 
-def found_out(folder: Path, kinds: set[str], faults: int) -> None:
+def found_out(folder: Path, kinds: set[str], faults: int, seed: int = SEED) -> None:
     """Play, and find what is broken, with the evidence kept."""
-    code, report = played(folder, faults=faults, seed=SEED)
+    code, report = played(folder, faults=faults, seed=seed)
     assert code == FAILED
     assert kinds <= set(found(report))
     replay = report["failures"][0]["replay"]
-    number = int(replay.removeprefix(f"coach chaos --seed {SEED} --campaign "))
-    evidence = folder / "state" / f"evidence-{SEED}" / f"process-{number}"
+    number = int(replay.removeprefix(f"coach chaos --seed {seed} --campaign "))
+    evidence = folder / "state" / f"evidence-{seed}" / f"process-{number}"
     assert json.loads((evidence / "plan.json").read_text())["number"] == number
     assert list(evidence.glob("talk-*.jsonl"))
     assert evidence.stat().st_mode & 0o777 == 0o700
