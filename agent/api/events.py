@@ -9,16 +9,15 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
 
-from agent.api.auth import Scope, needs
+from agent.api.auth import Scope
 from agent.api.edge import request_id
 from agent.api.errors import ApiError, documented
 from agent.api.event_stream import EventStream
 from agent.api.following import NoPlaceError
 from agent.api.limits import site_of
 from agent.api.resources import The, connection
-from agent.api.transcripts import viewer_of
+from agent.api.transcripts import Reader, viewer_of
 from persistence import reads, transcripts
-from persistence.keys import Key
 
 router = APIRouter(prefix="/api/admin/transcripts", tags=["transcripts"])
 
@@ -50,9 +49,6 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"itemSchema": _EVENT}},
     }
 }
-
-
-Reader = Annotated[Key, Depends(needs(Scope.ADMIN, Scope.COACH, Scope.CLIENT))]
 
 
 async def _place(request: Request, resources: The, reader: Reader) -> AsyncIterator[None]:
