@@ -1,17 +1,19 @@
 import { type SyntheticEvent, useEffect, useRef, useState } from "react";
+import type { Me } from "../api/shapes";
 import type { Filter, Filters } from "./filters";
-import { COMPLETENESS, STATUS } from "./words";
+import { COMPLETENESS, seesOthers, STATUS } from "./words";
 
 interface FilterBarProps {
   filters: Filters;
-  /** Whether sessions of more than one client can be seen. */
-  withClient: boolean;
+  /** Who looks; for whom all sessions are their own, there is nobody to choose. */
+  me: Me;
   onChange: (filters: Filters) => void;
 }
 
 const TYPING_MS = 300;
+const WHOSE = "Id or identity";
 
-export function FilterBar({ filters, withClient, onChange }: FilterBarProps) {
+export function FilterBar({ filters, me, onChange }: FilterBarProps) {
   const set = (name: Filter, value: string) => {
     const next = { ...filters, [name]: value.trim() };
     onChange(Object.fromEntries(Object.entries(next).filter(([, given]) => given)));
@@ -29,11 +31,20 @@ export function FilterBar({ filters, withClient, onChange }: FilterBarProps) {
         <details open={narrowed || undefined}>
           <summary>Filters{narrowed && <span className="badge">on</span>}</summary>
           <div className="filter-fields">
-            {withClient && (
+            {seesOthers(me) && (
               <TypedField
-                label="Client (id or identity)"
+                label="Client"
+                placeholder={WHOSE}
                 value={filters.client ?? ""}
                 onTyped={(value) => set("client", value)}
+              />
+            )}
+            {me.scopes.includes("admin") && (
+              <TypedField
+                label="Coach"
+                placeholder={WHOSE}
+                value={filters.coach ?? ""}
+                onTyped={(value) => set("coach", value)}
               />
             )}
             <Choice
@@ -70,11 +81,12 @@ interface TypedFieldProps {
   label: string;
   value: string;
   type?: string;
+  placeholder?: string;
   onTyped: (value: string) => void;
 }
 
 /** A text field that waits for a pause in the typing. */
-function TypedField({ label, value, type = "text", onTyped }: TypedFieldProps) {
+function TypedField({ label, value, type = "text", placeholder, onTyped }: TypedFieldProps) {
   const [text, setText] = useState(value);
   const told = useRef(value);
   const tell = useRef(onTyped);
@@ -99,6 +111,7 @@ function TypedField({ label, value, type = "text", onTyped }: TypedFieldProps) {
       <span>{label}</span>
       <input
         type={type}
+        placeholder={placeholder}
         value={text}
         maxLength={200}
         onChange={(event) => setText(event.target.value)}

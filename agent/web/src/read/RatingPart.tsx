@@ -4,7 +4,7 @@ import { rate } from "../api/client";
 import { transcriptKey } from "../api/queries";
 import type { Me, Transcript } from "../api/shapes";
 import { messageOf, Problem } from "../parts/notices";
-import { isOf } from "./words";
+import { isOf, seesOthers } from "./words";
 
 const WORDS = ["Poor", "Fair", "Good", "Very good", "Excellent"];
 const COMMENT_LENGTH = 2000;
@@ -15,10 +15,6 @@ export function RatingPart({ session, me }: { session: Transcript; me: Me }) {
     return <Given rating={session.rating.rating} comment={session.rating.comment} />;
   const own = me.scopes.includes("client") && (!seesOthers(me) || isOf(session, me));
   return own && session.status !== "active" ? <RatingForm id={session.id} me={me} /> : null;
-}
-
-function seesOthers(me: Me): boolean {
-  return me.scopes.includes("admin") || me.scopes.includes("coach");
 }
 
 function Given({ rating, comment }: { rating: number; comment: string | undefined }) {

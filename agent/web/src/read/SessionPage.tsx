@@ -8,13 +8,14 @@ import { Heading } from "../parts/Heading";
 import { messageOf, Notice, Problem, Waiting } from "../parts/notices";
 import { Badges } from "./Badges";
 import { Exports, Facts } from "./Facts";
+import { asAddress } from "./filters";
 import { LatencyPlot } from "./LatencyPlot";
 import { RatingPart } from "./RatingPart";
 import type { CameFrom } from "./Row";
 import { Summary } from "./Summary";
 import { counted, dayOf, lengthOf, timeOf } from "./times";
 import { Turns } from "./Turns";
-import { clientOf } from "./words";
+import { clientOf, seesOthers } from "./words";
 
 export function SessionPage({ id, me }: { id: string; me: Me }) {
   const found = useTranscript(id, me);
@@ -27,7 +28,7 @@ export function SessionPage({ id, me }: { id: string; me: Me }) {
   const sought = location.hash.slice(1) || hits[0]?.messageId;
   return (
     <article className="session">
-      <Head session={session} search={from?.search ?? ""} />
+      <Head session={session} me={me} search={from?.search ?? ""} />
       <div className="session-columns">
         <div className="session-main">
           <Summary session={session} asOf={found.dataUpdatedAt} />
@@ -50,7 +51,7 @@ export function SessionPage({ id, me }: { id: string; me: Me }) {
   );
 }
 
-function Head({ session, search }: { session: Transcript; search: string }) {
+function Head({ session, me, search }: { session: Transcript; me: Me; search: string }) {
   const start = new Date(session.startTime);
   const day = dayOf(start, new Date());
   return (
@@ -67,6 +68,11 @@ function Head({ session, search }: { session: Transcript; search: string }) {
         <span>{counted(session.messages.length, "message")}</span>
         {session.coachName && <span>with {session.coachName}</span>}
         <Badges session={session} />
+        {session.clientId && seesOthers(me) && (
+          <Link href={`/sessions${asAddress({ client: session.clientId })}`}>
+            All their sessions
+          </Link>
+        )}
       </p>
     </header>
   );

@@ -21,13 +21,12 @@ export function SessionsPage({ me }: { me: Me }) {
   useInView(end, wanted, () => void fetchNextPage());
   const stuck = list.isFetchNextPageError && !isFetchingNextPage;
   const found = list.data?.pages.flatMap((page) => page.sessions) ?? [];
-  const many = me.scopes.includes("admin") || me.scopes.includes("coach");
   return (
     <div className="sessions">
       <Heading>Sessions</Heading>
       <FilterBar
         filters={filters}
-        withClient={many}
+        me={me}
         onChange={(next) => navigate(`/sessions${asAddress(next)}`, { replace: true })}
       />
       {list.isPending && <Waiting what="Looking" />}

@@ -2,7 +2,7 @@
 
 import { beginningOf } from "./times";
 
-export const FILTERS = ["text", "client", "status", "completeness", "from", "to"] as const;
+export const FILTERS = ["text", "client", "coach", "status", "completeness", "from", "to"] as const;
 export type Filter = (typeof FILTERS)[number];
 export type Filters = Partial<Record<Filter, string>>;
 

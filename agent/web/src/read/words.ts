@@ -39,6 +39,11 @@ export function clientOf(session: Session): string {
   return session.clientName || "Unknown client";
 }
 
+/** Whether this person may read sessions of more than one client. */
+export function seesOthers(me: Me): boolean {
+  return me.scopes.includes("admin") || me.scopes.includes("coach");
+}
+
 /** Whether the session is this person's: it is kept under their account, else under its identity. */
 export function isOf(session: Session, me: Me): boolean {
   return [me.userId, me.identity].includes(session.clientId);
