@@ -107,6 +107,7 @@ def test_who_may_not_be_heard_is_told_why_and_may_type(
     page.get_by_role("button", name="Jump to latest").click()
     expect(coach.last).to_be_in_viewport()
     page.get_by_role("button", name="Leave").click()
+    expect(page.get_by_role("heading", name="Summary")).to_be_visible(timeout=CALL_MS)
 
 
 def test_a_view_whose_file_is_gone_offers_to_load_the_page_again(
