@@ -10,6 +10,23 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+_wall = time.time
+_held: list[float] = []
+"""How far the wall clock was ahead of the monotonic one, once it is held."""
+
+
+def _time() -> float:
+    return _held[-1] + time.monotonic() if _held else _wall()
+
+
+def can_be_held() -> None:
+    """Put what can be held steady in the place of `time.time`, before a framework is imported.
+
+    The framework keeps the function that it finds, to date its messages by, which it sorts: after
+    a jump of the clock the language model would answer the last but one.
+    """
+    time.time = _time
+
 
 def hold_steady() -> None:
     """Let `time.time` of this process go on from now by the monotonic clock alone.
@@ -17,8 +34,8 @@ def hold_steady() -> None:
     The framework reckons with it how long ago somebody stopped speaking, and how long to wait for
     more: set back by an hour in that moment, it would answer an hour later.
     """
-    anchor = time.time() - time.monotonic()
-    time.time = lambda: anchor + time.monotonic()
+    can_be_held()
+    _held.append(_wall() - time.monotonic())
 
 
 @dataclass(frozen=True)

@@ -40,12 +40,14 @@ async def exchange(scene: Scene, id_: int, clock: WrongClock, jumps: tuple[int, 
 
 
 async def told(scene: Scene, *ids: int) -> list[dict[str, Any]]:
-    """Return the turns: all that was said, once, one after the other."""
+    """Return the turns: all that was said, once, one after the other; each with its own answer."""
     assert await scene.wrong() == []
     turns = await scene.deployment.turns(scene.room)
     said = [turn["text"] for turn in turns if turn["role"] == "client"]
     assert said == [lines.utterance(id_) for id_ in ids]
     assert [turn["role"] for turn in turns] == ["ai", *["client", "ai"] * len(ids)]
+    answers = [turn["text"] for turn in turns if turn["role"] == "ai"]
+    assert answers == [lines.reply(id_) for id_ in (0, *ids)]
     assert not any(turn["interrupted"] for turn in turns)
     return turns
 
