@@ -123,8 +123,9 @@ async def _put_through(
         row = rows.session_row(letter.session_id, letter.worker_id, event, event.at, None)
         await sessions.complete(db, row)
     else:
-        await write_event(db, letter.session_id, event)
+        # the session first, as the shipper does: else each may wait for the other
         await search.forget(db, letter.session_id)
+        await write_event(db, letter.session_id, event)
     await db.execute("DELETE FROM dead_letters WHERE id = %s", [letter.id])
     if await sessions.made_whole(db, letter.session_id, rows.DEAD_LETTERS):
         await defer(db, [letter.session_id], after_session)

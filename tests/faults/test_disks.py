@@ -168,6 +168,8 @@ async def test_a_kill_on_a_full_disk_keeps_all_that_was_durable_and_says_that_mo
     """The job's own word counts for what was durable; the worker that ends it knows no more."""
     session_id = uuid4()
     path = small_disk.path / f"{session_id}.journal"
+    ballast = small_disk.path / "ballast"  # the job may be quicker than who fills the disk
+    ballast.write_bytes(bytes(40 * 1024))
     with process("write", small_disk.path, session_id) as job:
         assert job.stdout is not None
         durable = int(job.stdout.readline())
@@ -177,6 +179,7 @@ async def test_a_kill_on_a_full_disk_keeps_all_that_was_durable_and_says_that_mo
         durable = max([durable, *map(int, job.stdout.read().split())])
     await until(lambda: not is_locked(path))
     filler.unlink()
+    ballast.unlink()
     async with shipping(database_url, small_disk.path):
         await until(lambda: stored(database_url) and stored(database_url)[0]["ended_at"])
     (session,) = stored(database_url)

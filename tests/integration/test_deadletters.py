@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from persistence import shipper as shippers
 from persistence.deadletters import Retried
 from persistence.deferring import Db
 from persistence.events import Event
-from persistence.passages import Outcome, Passage, write_singly
+from persistence.passages import Outcome, Passage, write_event, write_singly
 
 
 def with_poison(session_id: UUID) -> list[Event]:
@@ -95,6 +96,32 @@ async def test_one_bad_row_takes_no_batch_with_it(
     assert len(stored(database_url, status="completed")) == 40
     assert len(stored(database_url, "turns")) == 2 * 39 + 1
     assert len(stored(database_url, "dead_letters")) == len(singly) == 1
+
+
+async def test_what_is_put_through_and_shipped_again_at_once_waits_one_for_the_other(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Both begin with the session: with a turn first, each would wait for what the other holds."""
+    session_id = uuid4()
+    events = with_poison(session_id)
+    journal(tmp_path, events, session_id)
+    await ship(database_url, tmp_path)
+    allow(database_url)
+    async with (
+        await database.connect(database_url, "shipper") as shipping,
+        await database.connect(database_url, "retry") as retrying,
+        await database.connect(database_url, "watcher") as watching,
+    ):
+        async with shipping.transaction():
+            await search.forget(shipping, session_id)
+            retry = asyncio.create_task(deadletters.retry(retrying, nothing))
+            waits = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
+            pid = retrying.info.backend_pid
+            while await (await watching.execute(waits, [pid])).fetchone() != (True,):  # noqa: ASYNC110 Postgres tells nobody
+                await asyncio.sleep(0.01)
+            await write_event(shipping, session_id, events[2])
+        assert await retry == Retried(accepted=1, refused=0)
+    assert [said["seq"] for said in stored(database_url, "turns", session_id=session_id)] == [1, 2]
 
 
 async def test_a_turn_id_that_is_taken_is_refused_by_its_constraint(
