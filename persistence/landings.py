@@ -1,7 +1,6 @@
 """Hearing that something of a session has landed: turns of it, or another status.
 
-Triggers say it as a transaction commits (`migrations`), so whoever looks then sees it; of sessions
-that are reclaimed, `liveness.reclaim` does.
+Triggers say it as a transaction commits (`migrations`), so whoever looks then sees it.
 """
 
 from __future__ import annotations

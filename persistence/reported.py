@@ -33,7 +33,7 @@ from persistence.events import (
     transcript_sha256,
 )
 from persistence.journal.records import record_of
-from persistence.liveness import JOBS_DELAY, AfterReclaim
+from persistence.liveness import JOBS_DELAY, PROVISIONAL_END, AfterReclaim
 from persistence.passages import Passage
 from persistence.people import lookup
 from persistence.rows import claim
@@ -47,21 +47,14 @@ PATIENCE = timedelta(hours=24)
 """A session that began, and in which the last turn was said, longer ago is given up."""
 GIVEN_UP = "its agent reported no end"
 
-_GIVE_UP = """
-WITH silent AS (
+_GIVE_UP = f"""
+WITH lost AS (
     SELECT id, GREATEST(started_at, last_turn_at) AS last_sign FROM sessions
     WHERE status = 'active' AND worker_id IS NULL
       AND GREATEST(started_at, last_turn_at) < now() - %(patience)s
     FOR UPDATE SKIP LOCKED
 )
-UPDATE sessions s SET
-    status = 'cancelled', end_reason = 'worker_lost', reclaimed_at = now(),
-    ended_at = silent.last_sign,
-    duration_seconds = LEAST(EXTRACT(epoch FROM silent.last_sign - s.started_at), %(longest)s),
-    turn_count = (SELECT count(*) FROM turns t WHERE t.session_id = s.id),
-    completeness = 'partial', completeness_reason = %(reason)s
-FROM silent WHERE s.id = silent.id RETURNING s.id
-"""
+{PROVISIONAL_END}"""  # noqa: S608 the text of `liveness`
 
 
 class Refusal(StrEnum):

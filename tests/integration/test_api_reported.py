@@ -11,7 +11,7 @@ import pytest
 from serving import Api, add_session, add_user
 
 from agent.jobs import after_session
-from persistence import reported, tombstones
+from persistence import landings, reported, tombstones
 from persistence.ids import new_id
 
 SESSIONS = "/api/internal/sessions"
@@ -275,7 +275,9 @@ async def test_what_nobody_ends_is_given_up_after_a_day_and_taken_back_by_its_ag
     await tell(api, key, spoken, turns=[said(1, timestamp=lately, endTime=lately)])
     silent = await started(api, key, roomName="silent", startedAt=long_ago)
     await tell(api, key, silent, turns=[said(1, timestamp=long_ago, endTime=long_ago)])
+    await landings.listen(api.db)
     assert await reported.give_up(api.db, after_session.defer) == [UUID(silent)]
+    assert await landings.heard(api.db, within=10) == {UUID(silent)}, "who follows is told"
     assert await reported.give_up(api.db, after_session.defer) == []
     active = {str(fresh), str(worked), str(spoken)}
     listed = (await api.get("/api/admin/transcripts?status=active", admin)).json()
